@@ -1,0 +1,88 @@
+//! The events every demuxer yields, whatever the container.
+//!
+//! A stream is a series of *links* (Ogg chain links; a run of MP3 frames with
+//! one sample rate and channel count). Each link starts with
+//! [`Event::Config`], holds [`Event::Packet`]s in decode order and ends with
+//! [`Event::LinkEnd`] or with the next `Config`.
+
+use crate::units::Frames;
+
+/// The codec of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// Opus, RFC 6716.
+    Opus,
+    /// MPEG-1/2/2.5 Layer III (also I and II, which share the framing).
+    Mp3,
+}
+
+/// The container a link arrived in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Container {
+    /// Ogg, RFC 3533 with the Opus mapping of RFC 7845.
+    Ogg,
+    /// Bare MPEG audio frames.
+    Mpeg,
+}
+
+/// What a decoder must know before a link's first packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkConfig {
+    /// The codec.
+    pub codec: Codec,
+    /// The container.
+    pub container: Container,
+    /// Rate in Hz at which positions are counted and at which a decoder
+    /// delivers: 48 000 for Opus, the frame header's rate for MP3.
+    pub sample_rate: u32,
+    /// Channels delivered, 1–255.
+    pub channels: u8,
+    /// Frames to drop at the link's start: pre-skip (RFC 7845 §4.2) or LAME
+    /// delay + 529.
+    pub pre_skip: u32,
+    /// Gain to apply to the output, Q7.8 dB (RFC 7845 §5.1); 0 for MP3.
+    pub output_gain: i16,
+    /// The codec headers as packets: `OpusHead` and `OpusTags`; none for MP3.
+    pub headers: Vec<Vec<u8>>,
+}
+
+/// One coded packet (Opus) or frame (MP3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// The coded bytes, whole.
+    pub payload: Vec<u8>,
+    /// Decode position of the first frame, counted from the link's start and
+    /// *including* pre-skip.
+    pub start: Frames,
+    /// Frames the decoder delivers for this packet before any trim.
+    pub duration: u32,
+    /// Frames to drop from the packet's end (end trim, RFC 7845 §4.4, or LAME
+    /// padding).
+    pub trim_end: u32,
+}
+
+/// What a demuxer found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A new link begins.
+    Config(LinkConfig),
+    /// Tags (`OpusTags` comments, ID3): `NAME`, `value` pairs in file order.
+    Tags(Vec<(String, String)>),
+    /// The next packet.
+    Packet(Packet),
+    /// Audio of this many frames was lost before the next packet.
+    Hole(Frames),
+    /// The link ended properly (EOS page, or end of input after whole frames).
+    LinkEnd,
+    /// Malformed input was skipped; the stream goes on.
+    Fault(Fault),
+}
+
+/// Malformed or unsupported input, skipped over. Always the sender's fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Offset in bytes, from the first byte pushed since the last reset.
+    pub offset: u64,
+    /// What was wrong, with the numbers in it; lower case.
+    pub message: String,
+}

@@ -1,0 +1,8 @@
+//! Pure media state machines for Seamcast.
+//!
+//! Everything here is sans-IO: bytes go in by `push`, events come out by
+//! `poll`, and no function reads a clock, opens a socket or touches a DOM.
+//! Relay and player share these parsers, so both see the same stream.
+
+pub mod demux;
+pub mod units;

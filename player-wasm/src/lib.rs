@@ -1,0 +1,1 @@
+//! Seamcast player engine: demux, decode, timeline, prebuffer, schedule.

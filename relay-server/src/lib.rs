@@ -1,0 +1,1 @@
+//! Seamcast relay: takes live audio from sources and fans it out to listeners.

@@ -1,0 +1,1 @@
+//! End-to-end tests against reference programs, real clients and real browsers.
