@@ -1,1 +1,2 @@
 //! Seamcast player engine: demux, decode, timeline, prebuffer, schedule.
+pub mod prebuffer;
