@@ -5,6 +5,8 @@
 //! [`Event::Config`], holds [`Event::Packet`]s in decode order and ends with
 //! [`Event::LinkEnd`] or with the next `Config`.
 
+use std::collections::VecDeque;
+
 use crate::units::Frames;
 
 /// The codec of a link.
@@ -56,6 +58,10 @@ pub struct Packet {
     pub start: Frames,
     /// Frames the decoder delivers for this packet before any trim.
     pub duration: u32,
+    /// Frames to drop from the packet's beginning: its share of the link's
+    /// pre-skip. Counted from the first packet delivered, as RFC 7845 §4.2
+    /// wants, so it also applies when a link is joined in its middle.
+    pub trim_start: u32,
     /// Frames to drop from the packet's end (end trim, RFC 7845 §4.4, or LAME
     /// padding).
     pub trim_end: u32,
@@ -85,4 +91,57 @@ pub struct Fault {
     pub offset: u64,
     /// What was wrong, with the numbers in it; lower case.
     pub message: String,
+}
+
+/// Turns bytes of either container into [`Event`]s.
+///
+/// Push bytes in pieces of any size, then poll until `None`. The events do not
+/// depend on how the input was cut.
+#[derive(Debug, Default)]
+pub struct Demuxer {
+    forced: Option<Container>,
+    events: VecDeque<Event>,
+}
+
+impl Demuxer {
+    /// Recognises the container from the first bytes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads `container` only.
+    pub fn with_container(container: Container) -> Self {
+        Self {
+            forced: Some(container),
+            ..Self::default()
+        }
+    }
+
+    /// Takes the next bytes of the stream.
+    pub fn push(&mut self, _bytes: &[u8]) {}
+
+    /// The next event, or `None` until more is pushed.
+    pub fn poll(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The input ended: flushes what is pending and ends the link.
+    pub fn finish(&mut self) {}
+
+    /// The transport lost bytes here: resynchronises, and takes positions
+    /// from the next granule position.
+    pub fn note_gap(&mut self) {}
+
+    /// Forgets everything; the next byte is the first of a new stream.
+    pub fn reset(&mut self) {
+        *self = Self {
+            forced: self.forced,
+            ..Self::default()
+        };
+    }
+
+    /// The container being read, once known.
+    pub fn container(&self) -> Option<Container> {
+        self.forced
+    }
 }

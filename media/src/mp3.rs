@@ -1,0 +1,1 @@
+//! MPEG audio frames: headers, sync, tags, gapless information.
