@@ -12,4 +12,6 @@ pub mod demux;
 pub mod mp3;
 pub mod ogg;
 pub mod opus;
+pub mod pcm;
 pub mod units;
+pub mod wav;
