@@ -1,18 +1,66 @@
-//! Ogg pages (RFC 3533): reading with resync, writing, renumbering.
+//! Ogg pages (RFC 3533): reading with resync, packets across pages, writing
+//! and renumbering.
+//!
+//! Header parsing and checksum verification are the `ogg` crate's; what it
+//! leaves to its users is here: finding pages in damaged input, holes in the
+//! page sequence, and bounds on what is kept.
 
-/// Sequence number of the first page in `pages`, if there is one.
-pub fn first_sequence(pages: &[u8]) -> Option<u32> {
-    let header = pages.first_chunk::<27>()?;
-    if !header.starts_with(b"OggS") {
-        return None;
-    }
-    Some(u32::from_le_bytes([
-        header[18], header[19], header[20], header[21],
-    ]))
+mod packets;
+mod reader;
+mod write;
+
+pub use packets::{Assembled, Assembler, Whole};
+pub use reader::{Found, Reader};
+pub use write::{PageSpec, first_sequence, renumber, write_packet_pages, write_page};
+
+/// Bytes of a page's fixed header (RFC 3533 §6).
+pub const HEADER_LEN: usize = 27;
+/// Most segments in a page.
+pub const MAX_SEGMENTS: usize = 255;
+/// Longest page: header, 255 lacing values, 255 full segments.
+pub const MAX_PAGE_LEN: usize = HEADER_LEN + MAX_SEGMENTS + MAX_SEGMENTS * 255;
+
+/// The header-type bits (RFC 3533 §6, field 3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PageFlags {
+    /// The first segment continues a packet of the page before.
+    pub continued: bool,
+    /// First page of its logical stream.
+    pub bos: bool,
+    /// Last page of its logical stream.
+    pub eos: bool,
 }
 
-/// The header pages again, numbered so that they directly precede page
-/// `first_page_seq`: what a listener that joins at that page gets first.
-pub fn renumber(headers: &[u8], _first_page_seq: u32) -> Vec<u8> {
-    headers.to_vec()
+impl PageFlags {
+    const fn from_bits(bits: u8) -> Self {
+        Self {
+            continued: bits & 1 != 0,
+            bos: bits & 2 != 0,
+            eos: bits & 4 != 0,
+        }
+    }
+
+    const fn bits(self) -> u8 {
+        self.continued as u8 | (self.bos as u8) << 1 | (self.eos as u8) << 2
+    }
+}
+
+/// A page whose checksum was right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Where it began, in bytes from the first byte pushed.
+    pub offset: u64,
+    /// Continued, BOS, EOS.
+    pub flags: PageFlags,
+    /// Granule position; `None` for −1 (no packet ends here) and for other
+    /// negative values, which mean nothing.
+    pub granule: Option<u64>,
+    /// Serial number of the logical stream.
+    pub serial: u32,
+    /// Page sequence number within it.
+    pub sequence: u32,
+    /// Segment table.
+    pub lacing: Vec<u8>,
+    /// The segments' bytes.
+    pub body: Vec<u8>,
 }
