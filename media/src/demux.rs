@@ -5,9 +5,14 @@
 //! [`Event::Config`], holds [`Event::Packet`]s in decode order and ends with
 //! [`Event::LinkEnd`] or with the next `Config`.
 
+mod mpeg;
+mod ogg;
+
 use std::collections::VecDeque;
 
 use crate::units::Frames;
+use mpeg::MpegDemuxer;
+use ogg::OggDemuxer;
 
 /// The codec of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,7 +49,8 @@ pub struct LinkConfig {
     pub pre_skip: u32,
     /// Gain to apply to the output, Q7.8 dB (RFC 7845 §5.1); 0 for MP3.
     pub output_gain: i16,
-    /// The codec headers as packets: `OpusHead` and `OpusTags`; none for MP3.
+    /// The codec headers as packets: `OpusHead` and `OpusTags`; for MP3 the
+    /// Xing/Info frame if there was one.
     pub headers: Vec<Vec<u8>>,
 }
 
@@ -76,7 +82,8 @@ pub enum Event {
     Tags(Vec<(String, String)>),
     /// The next packet.
     Packet(Packet),
-    /// Audio of this many frames was lost before the next packet.
+    /// Audio of this many frames was lost before the next packet; 0 when the
+    /// container does not tell how many (MP3).
     Hole(Frames),
     /// The link ended properly (EOS page, or end of input after whole frames).
     LinkEnd,
@@ -96,29 +103,106 @@ pub struct Fault {
 /// Turns bytes of either container into [`Event`]s.
 ///
 /// Push bytes in pieces of any size, then poll until `None`. The events do not
-/// depend on how the input was cut.
-#[derive(Debug, Default)]
+/// depend on how the input was cut. Polled dry after each push, it holds less
+/// than one page or frame, one unfinished packet (1 MiB at most) and at most
+/// 1 MiB of a tag.
+#[derive(Debug)]
 pub struct Demuxer {
     forced: Option<Container>,
+    state: State,
     events: VecDeque<Event>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Both are tried until one finds something of its own.
+    Sniffing(Box<(OggDemuxer, MpegDemuxer)>, u64),
+    Ogg(Box<OggDemuxer>),
+    Mpeg(Box<MpegDemuxer>),
+}
+
+impl State {
+    fn new(container: Option<Container>) -> Self {
+        match container {
+            None => Self::Sniffing(Box::default(), 0),
+            Some(Container::Ogg) => Self::Ogg(Box::default()),
+            Some(Container::Mpeg) => Self::Mpeg(Box::default()),
+        }
+    }
+}
+
+/// While the container is unknown, a fault is reported after so many bytes.
+const SNIFF_REPORT: u64 = 64 * 1024;
+
+impl Default for Demuxer {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Demuxer {
     /// Recognises the container from the first bytes.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            forced: None,
+            state: State::new(None),
+            events: VecDeque::new(),
+        }
     }
 
     /// Reads `container` only.
     pub fn with_container(container: Container) -> Self {
         Self {
             forced: Some(container),
-            ..Self::default()
+            state: State::new(Some(container)),
+            events: VecDeque::new(),
         }
     }
 
     /// Takes the next bytes of the stream.
-    pub fn push(&mut self, _bytes: &[u8]) {}
+    pub fn push(&mut self, bytes: &[u8]) {
+        let mut bytes = bytes;
+        // Whoever commits after fewer bytes wins, so they go in one by one.
+        while let State::Sniffing(..) = self.state
+            && let Some((byte, rest)) = bytes.split_first()
+        {
+            bytes = rest;
+            self.sniff(std::slice::from_ref(byte));
+        }
+        if bytes.is_empty() {
+            return;
+        }
+        match &mut self.state {
+            State::Sniffing(..) => {}
+            State::Ogg(ogg) => ogg.push(bytes, &mut self.events),
+            State::Mpeg(mpeg) => mpeg.push(bytes, &mut self.events),
+        }
+    }
+
+    fn sniff(&mut self, byte: &[u8]) {
+        let State::Sniffing(both, seen) = &mut self.state else {
+            return;
+        };
+        let (ogg, mpeg) = &mut **both;
+        *seen += 1;
+        // What both say about junk is kept only from the one that commits.
+        let mut from_ogg = VecDeque::new();
+        let mut from_mpeg = VecDeque::new();
+        ogg.push(byte, &mut from_ogg);
+        mpeg.push(byte, &mut from_mpeg);
+        if ogg.committed() {
+            self.events.append(&mut from_ogg);
+            self.state = State::Ogg(Box::new(std::mem::take(ogg)));
+        } else if mpeg.committed() {
+            self.events.append(&mut from_mpeg);
+            self.state = State::Mpeg(Box::new(std::mem::take(mpeg)));
+        } else if *seen % SNIFF_REPORT == 0 {
+            self.events.push_back(Event::Fault(Fault {
+                offset: *seen - SNIFF_REPORT,
+                message: format!("{SNIFF_REPORT} bytes are neither ogg pages nor mpeg frames"),
+            }));
+        }
+    }
 
     /// The next event, or `None` until more is pushed.
     pub fn poll(&mut self) -> Option<Event> {
@@ -126,22 +210,52 @@ impl Demuxer {
     }
 
     /// The input ended: flushes what is pending and ends the link.
-    pub fn finish(&mut self) {}
+    pub fn finish(&mut self) {
+        match &mut self.state {
+            State::Ogg(ogg) => ogg.finish(&mut self.events),
+            State::Mpeg(mpeg) => mpeg.finish(&mut self.events),
+            State::Sniffing(both, seen) => {
+                let (ogg, mpeg) = &mut **both;
+                let (mut from_ogg, mut from_mpeg) = (VecDeque::new(), VecDeque::new());
+                ogg.finish(&mut from_ogg);
+                mpeg.finish(&mut from_mpeg);
+                if mpeg.committed() {
+                    self.events.append(&mut from_mpeg);
+                } else if *seen > 0 {
+                    self.events.push_back(Event::Fault(Fault {
+                        offset: 0,
+                        message: format!(
+                            "{seen} bytes are neither ogg pages nor mpeg frames; \
+                             send Ogg/Opus or MP3"
+                        ),
+                    }));
+                }
+            }
+        }
+    }
 
     /// The transport lost bytes here: resynchronises, and takes positions
     /// from the next granule position.
-    pub fn note_gap(&mut self) {}
+    pub fn note_gap(&mut self) {
+        match &mut self.state {
+            State::Ogg(ogg) => ogg.note_gap(&mut self.events),
+            State::Mpeg(mpeg) => mpeg.note_gap(&mut self.events),
+            State::Sniffing(..) => self.state = State::new(self.forced),
+        }
+    }
 
     /// Forgets everything; the next byte is the first of a new stream.
     pub fn reset(&mut self) {
-        *self = Self {
-            forced: self.forced,
-            ..Self::default()
-        };
+        self.state = State::new(self.forced);
+        self.events.clear();
     }
 
     /// The container being read, once known.
     pub fn container(&self) -> Option<Container> {
-        self.forced
+        match &self.state {
+            State::Sniffing(..) => None,
+            State::Ogg(_) => Some(Container::Ogg),
+            State::Mpeg(_) => Some(Container::Mpeg),
+        }
     }
 }
