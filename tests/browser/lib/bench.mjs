@@ -1,0 +1,128 @@
+// What a case works with: one browser at a time, pages whose errors fail the
+// case, recordings and where to put them.
+
+import { existsSync, mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { compare } from './analysis.mjs';
+import { Machine } from './machine.mjs';
+import { relayBinary, Relay } from './relay.mjs';
+import { Site } from './site.mjs';
+import { writeWav } from './reference.mjs';
+
+const PAGES = join(dirname(fileURLToPath(import.meta.url)), '..', 'pages');
+
+export class Bench {
+  versions = {};
+  #machine = new Machine();
+  #site;
+  #browser;
+  #browserKey;
+  #kept = new Map();
+
+  constructor({ root, artefacts }) {
+    this.root = root;
+    this.artefacts = artefacts;
+  }
+
+  /** Runs one case. Everything it opened is closed after it, and pages must be without errors. */
+  async run(one, browserName, note) {
+    this.#site ??= await this.#startSite();
+    const key = JSON.stringify([browserName, one.browserOptions ?? {}]);
+    const pages = [];
+    const closers = [];
+    const browser = async () => {
+      if (this.#browserKey !== key) {
+        await this.#closeBrowser();
+        const { open } = await import(`./browsers/${browserName}.mjs`);
+        this.#browser = await open(this.#machine, one.browserOptions);
+        this.#browserKey = key;
+      }
+      return this.#browser;
+    };
+    const tools = {
+      browserName, note, site: this.#site, machine: this.#machine, root: this.root,
+      browser,
+      /** A page at `path` of the suite's site, or at a whole URL. Its errors fail the case unless `tolerate` matches them. */
+      page: async (path = '/bench/bench.html?isolated', { tolerate, ...options } = {}) => {
+        const page = await (await browser()).page(options);
+        pages.push({ page, tolerate });
+        await page.goto(new URL(path, this.#site.origin).href);
+        return page;
+      },
+      relay: async (args) => {
+        const folder = join(this.#machine.folder, `relay-${closers.length}-${Date.now()}`);
+        mkdirSync(folder);
+        const relay = new Relay(relayBinary(this.root), folder);
+        closers.push(() => relay.stop());
+        return relay.start(args);
+      },
+      folder: this.#machine.folder,
+      /** Something costly that several cases share. */
+      once: (name, make) => {
+        if (!this.#kept.has(name)) this.#kept.set(name, make());
+        return this.#kept.get(name);
+      },
+      artefact: (name) => join(this.artefacts, `${browserName}-${one.name.replace(/\W+/g, '-')}-${name}`),
+      /** Compares and fails the case, leaving both sounds behind, unless it is seamless. */
+      seamless: (reference, recorded, options, what = '') => {
+        const result = compare(reference, recorded, options);
+        if (result.failures.length > 0) {
+          writeWav(tools.artefact(`${what.replace(/\W+/g, '-')}recorded.wav`), recorded);
+          writeWav(tools.artefact(`${what.replace(/\W+/g, '-')}reference.wav`), reference);
+          throw new Error(`${what}: ${result.failures.join('; ')}`);
+        }
+        note(`${what ? `${what}: ` : ''}${result.frames} frames at ${recorded.rate} Hz, SNR ${result.snr.toFixed(1)} dB, largest error ${result.worst.toExponential(1)}, ` +
+          `length ${result.lengthDifference >= 0 ? '+' : ''}${result.lengthDifference}`);
+        return result;
+      },
+      /** Runs at the end of the case, whatever comes of it. */
+      finally: (closer) => closers.push(closer),
+    };
+    let thrown;
+    try {
+      await one.run(tools);
+    } catch (error) {
+      thrown = error;
+    }
+    if (this.#browser) this.versions[browserName] = this.#browser.version;
+    const complaints = [];
+    for (const { page, tolerate } of pages) {
+      try {
+        const seen = new Set([...await page.errors(), ...await page.run(() => globalThis.benchErrors ?? [])]);
+        complaints.push(...[...seen].filter((text) => !tolerate?.test(text)));
+      } catch (error) {
+        complaints.push(`the page is gone: ${error.message}`);
+      }
+      await page.close().catch(() => {});
+    }
+    for (const closer of closers.reverse()) await Promise.resolve(closer()).catch((error) => complaints.push(String(error)));
+    if (thrown) {
+      if (complaints.length > 0) thrown.stack += `\n${complaints.join('\n')}`;
+      // A browser that failed a case is not trusted with the next.
+      await this.#closeBrowser();
+      throw thrown;
+    }
+    if (complaints.length > 0) throw new Error(`the page complained: ${complaints.join('\n')}`);
+  }
+
+  async #startSite() {
+    const site = await new Site().start();
+    site.folder('/bench/', PAGES);
+    const built = process.env.SEAMCAST_WEB ?? join(this.root, 'web', 'dist');
+    if (existsSync(built)) site.folder('/seamcast/', built);
+    return site;
+  }
+
+  async #closeBrowser() {
+    const browser = this.#browser;
+    this.#browser = this.#browserKey = undefined;
+    await browser?.close().catch(() => {});
+  }
+
+  async close() {
+    await this.#closeBrowser();
+    await this.#machine.close();
+    await this.#site?.stop();
+  }
+}
