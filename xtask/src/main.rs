@@ -1,5 +1,6 @@
 //! Every chore of the project: `cargo xtask help` lists them.
 
+mod demo;
 mod need;
 mod sh;
 mod stamp;
@@ -11,6 +12,8 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask COMMAND
 
+  demo [--port N] [--no-build] [--yes]
+          installs what is missing, builds everything, serves the page with live music
   wasm    builds the player: wasm modules, npm package, page; prints and holds the sizes
 ";
 
@@ -31,6 +34,7 @@ fn dispatch(mut args: Vec<String>) -> Result<()> {
     }
     let command = args.remove(0);
     match command.as_str() {
+        "demo" => demo::demo(args),
         "wasm" => {
             need::ensure(need::Purpose::Build, sh::take_flag(&mut args, "--yes"))?;
             sh::no_more(&args)?;

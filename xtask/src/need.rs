@@ -123,7 +123,7 @@ const CLIENTS: &[Need] = &[
 
 /// What the caller is about to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     /// Build and run.
     Build,
     /// Lint: rustfmt and clippy as well.
@@ -140,7 +140,7 @@ struct Missing {
 }
 
 /// Finds out what is missing, says so, asks on a terminal unless `yes`, installs it.
-pub fn ensure(purpose: Purpose, yes: bool) -> Result<()> {
+pub(crate) fn ensure(purpose: Purpose, yes: bool) -> Result<()> {
     let missing = look(purpose)?;
     let lines = missing.lines();
     if lines.is_empty() {

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// The workspace's folder. Taken from the running cargo, so a moved checkout is still right.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     ROOT.get_or_init(|| {
         let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
@@ -19,12 +19,12 @@ pub fn root() -> &'static Path {
 }
 
 /// Where cargo and xtask put what they build.
-pub fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 /// A program to be run in the workspace's folder.
-pub fn cmd(program: impl AsRef<OsStr>) -> Command {
+pub(crate) fn cmd(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root());
     // `cargo run` describes xtask in the environment; the programs we start must not
@@ -39,12 +39,12 @@ pub fn cmd(program: impl AsRef<OsStr>) -> Command {
 }
 
 /// Cargo, the one that started us.
-pub fn cargo() -> Command {
+pub(crate) fn cargo() -> Command {
     cmd(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
 /// The command as one would type it, for messages.
-pub fn shown(command: &Command) -> String {
+pub(crate) fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let mut text = program
         .file_name()
@@ -59,7 +59,7 @@ pub fn shown(command: &Command) -> String {
 }
 
 /// Runs to the end; a status other than 0 is an error that names the command.
-pub fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command
         .status()
         .with_context(|| format!("cannot start `{}`", shown(command)))?;
@@ -70,7 +70,7 @@ pub fn run(command: &mut Command) -> Result<()> {
 }
 
 /// Runs to the end and returns what was printed.
-pub fn output(command: &mut Command) -> Result<String> {
+pub(crate) fn output(command: &mut Command) -> Result<String> {
     let result = command
         .stdin(Stdio::null())
         .output()
@@ -87,7 +87,7 @@ pub fn output(command: &mut Command) -> Result<String> {
 }
 
 /// The program's path when it is on `PATH`.
-pub fn which(program: &str) -> Option<PathBuf> {
+pub(crate) fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .map(|dir| dir.join(program))
@@ -95,7 +95,7 @@ pub fn which(program: &str) -> Option<PathBuf> {
 }
 
 /// Runs one step under a heading and says how long it took.
-pub fn step<T>(heading: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn step<T>(heading: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     eprintln!("\n==> {heading}");
     let started = Instant::now();
     let result = work();
@@ -108,7 +108,7 @@ pub fn step<T>(heading: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 /// A duration as people read it: `0.4 s`, `2 min 05 s`.
-pub fn seconds(duration: Duration) -> String {
+pub(crate) fn seconds(duration: Duration) -> String {
     let whole = duration.as_secs();
     if whole < 60 {
         format!("{:.1} s", duration.as_secs_f64())
@@ -118,14 +118,14 @@ pub fn seconds(duration: Duration) -> String {
 }
 
 /// Removes `flag` from the arguments and says whether it was there.
-pub fn take_flag(args: &mut Vec<String>, flag: &str) -> bool {
+pub(crate) fn take_flag(args: &mut Vec<String>, flag: &str) -> bool {
     let before = args.len();
     args.retain(|arg| arg != flag);
     args.len() != before
 }
 
 /// Removes `name VALUE` or `name=VALUE` and returns the value.
-pub fn take_value(args: &mut Vec<String>, name: &str) -> Result<Option<String>> {
+pub(crate) fn take_value(args: &mut Vec<String>, name: &str) -> Result<Option<String>> {
     let prefix = format!("{name}=");
     let Some(at) = args
         .iter()
@@ -144,7 +144,7 @@ pub fn take_value(args: &mut Vec<String>, name: &str) -> Result<Option<String>> 
 }
 
 /// An error when arguments are left that nobody asked for.
-pub fn no_more(args: &[String]) -> Result<()> {
+pub(crate) fn no_more(args: &[String]) -> Result<()> {
     match args.first() {
         Some(arg) => bail!("unknown argument {arg:?}; see `cargo xtask help`"),
         None => Ok(()),

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 const SKIPPED: [&str; 4] = ["node_modules", "target", "dist", ".git"];
 
 /// FNV-1a over names and contents: no security is needed, only "is it the same".
-pub struct Fingerprint(u64);
+pub(crate) struct Fingerprint(u64);
 
 impl Fingerprint {
     /// The fingerprint of files and folders (recursively), in a fixed order.
-    pub fn of(paths: &[PathBuf]) -> Result<Self> {
+    pub(crate) fn of(paths: &[PathBuf]) -> Result<Self> {
         let mut sum = Self(0xcbf2_9ce4_8422_2325);
         for path in paths {
             sum.add_path(path)?;
@@ -21,7 +21,7 @@ impl Fingerprint {
     }
 
     /// Adds something that is not a file: a flag, another fingerprint.
-    pub fn add(&mut self, bytes: &[u8]) {
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
@@ -54,7 +54,7 @@ impl Fingerprint {
     }
 
     /// As text, for the stamp file.
-    pub fn hex(&self) -> String {
+    pub(crate) fn hex(&self) -> String {
         format!("{:016x}", self.0)
     }
 }
@@ -64,12 +64,12 @@ fn stamp_file(name: &str) -> PathBuf {
 }
 
 /// Whether the stamp `name` says that these inputs were already built.
-pub fn is_fresh(name: &str, fingerprint: &Fingerprint) -> bool {
+pub(crate) fn is_fresh(name: &str, fingerprint: &Fingerprint) -> bool {
     fs::read_to_string(stamp_file(name)).is_ok_and(|text| text == fingerprint.hex())
 }
 
 /// Remembers that these inputs are built.
-pub fn remember(name: &str, fingerprint: &Fingerprint) -> Result<()> {
+pub(crate) fn remember(name: &str, fingerprint: &Fingerprint) -> Result<()> {
     let file = stamp_file(name);
     if let Some(dir) = file.parent() {
         fs::create_dir_all(dir)?;

@@ -11,7 +11,7 @@ const TARGET: &str = "wasm32-unknown-unknown";
 
 /// One of the two builds of the same source.
 #[derive(Clone, Copy)]
-pub struct Flavour {
+pub(crate) struct Flavour {
     /// Its target folder under `target/`, so that neither overwrites the other's C objects.
     folder: &'static str,
     /// The file's name in the npm package.
@@ -19,19 +19,19 @@ pub struct Flavour {
     simd: bool,
 }
 
-pub const SIMD: Flavour = Flavour {
+pub(crate) const SIMD: Flavour = Flavour {
     folder: "wasm-simd",
     file: "player.wasm",
     simd: true,
 };
-pub const PLAIN: Flavour = Flavour {
+pub(crate) const PLAIN: Flavour = Flavour {
     folder: "wasm-plain",
     file: "player-nosimd.wasm",
     simd: false,
 };
 
 /// Where the npm package is put together.
-pub fn package_dir() -> PathBuf {
+pub(crate) fn package_dir() -> PathBuf {
     root().join("web/dist/player")
 }
 
@@ -40,12 +40,12 @@ fn tools_dir() -> PathBuf {
 }
 
 /// Folders with a `package-lock.json` that the wasm and page builds use.
-pub fn npm_dirs() -> [PathBuf; 2] {
+pub(crate) fn npm_dirs() -> [PathBuf; 2] {
     [tools_dir(), root().join("web")]
 }
 
 /// Builds what changed: modules, glue, package, page. Prints the sizes and holds the ceilings.
-pub fn build() -> Result<()> {
+pub(crate) fn build() -> Result<()> {
     let inputs = module_inputs()?;
     let outputs = [SIMD.file, PLAIN.file, "glue.js"];
     let have = outputs.iter().all(|file| package_dir().join(file).exists());
@@ -68,7 +68,7 @@ pub fn build() -> Result<()> {
 }
 
 /// Says whether everything that [`build`] makes is there, for `--no-build`.
-pub fn is_built() -> bool {
+pub(crate) fn is_built() -> bool {
     [SIMD.file, PLAIN.file, "index.js"]
         .iter()
         .all(|file| package_dir().join(file).exists())
@@ -118,7 +118,7 @@ fn modules() -> Result<()> {
 }
 
 /// `cargo SUBCOMMAND` for wasm32, with what libopus's C needs to be compiled.
-pub fn cargo_wasm(subcommand: &str, flavour: Flavour) -> Result<Command> {
+pub(crate) fn cargo_wasm(subcommand: &str, flavour: Flavour) -> Result<Command> {
     let file = root().join("player-wasm/wasm.env");
     let text =
         fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -217,7 +217,7 @@ fn optimise(flavour: Flavour) -> Result<()> {
 }
 
 /// Prints raw, gzip and brotli sizes of what a page downloads; over a ceiling is an error.
-pub fn sizes() -> Result<()> {
+pub(crate) fn sizes() -> Result<()> {
     run(cmd("node")
         .arg(tools_dir().join("sizes.mjs"))
         .arg(package_dir()))
