@@ -1,9 +1,15 @@
 //! Every chore of the project: `cargo xtask help` lists them.
 
+mod bench;
+mod check;
 mod demo;
+mod dist;
+mod fuzz;
+mod layering;
 mod need;
 mod sh;
 mod stamp;
+mod test;
 mod wasm;
 
 use anyhow::{Result, bail};
@@ -14,7 +20,18 @@ cargo xtask COMMAND
 
   demo [--port N] [--no-build] [--yes]
           installs what is missing, builds everything, serves the page with live music
-  wasm    builds the player: wasm modules, npm package, page; prints and holds the sizes
+  test [--yes] [--suite TEXT]
+          installs what the tests need, browsers too, and runs every suite
+  check [--yes]
+          format, clippy (host and wasm32), documentation, types, layering
+  bench [NAME] [ARGS]
+          benchmarks with their peers, as a table and as JSON; --list names them
+  fuzz [SECONDS] [--target NAME]
+          every parser of untrusted bytes under libFuzzer
+  wasm    the player alone: wasm modules, npm package, page, and their sizes
+  dist    a release in dist/: the relay with the page inside, the npm package
+
+--yes installs without asking; so does a run without a terminal.
 ";
 
 fn main() -> ExitCode {
@@ -35,6 +52,11 @@ fn dispatch(mut args: Vec<String>) -> Result<()> {
     let command = args.remove(0);
     match command.as_str() {
         "demo" => demo::demo(args),
+        "test" => test::test(args),
+        "check" => check::check(args),
+        "bench" => bench::bench(args),
+        "fuzz" => fuzz::fuzz(args),
+        "dist" => dist::dist(args),
         "wasm" => {
             need::ensure(need::Purpose::Build, sh::take_flag(&mut args, "--yes"))?;
             sh::no_more(&args)?;

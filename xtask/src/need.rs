@@ -128,6 +128,8 @@ pub(crate) enum Purpose {
     Build,
     /// Lint: rustfmt and clippy as well.
     Check,
+    /// Run the fuzz targets: no WebAssembly, no page.
+    Fuzz,
     /// Run every test: browsers and client programs as well.
     Test,
 }
@@ -171,18 +173,19 @@ fn agreed() -> Result<bool> {
 
 fn look(purpose: Purpose) -> Result<Missing> {
     let mut needs: Vec<&Need> = BUILD.iter().collect();
+    if purpose == Purpose::Fuzz {
+        needs.retain(|need| need.for_native_code());
+    }
     if purpose == Purpose::Test {
         needs.extend(BROWSERS.iter().chain(CLIENTS));
     }
     let mut rustup = Vec::new();
     let sysroot = output(cmd("rustc").args(["--print", "sysroot"]))?;
-    if !Path::new(sysroot.trim())
-        .join("lib/rustlib/wasm32-unknown-unknown")
-        .is_dir()
-    {
+    let wasm32 = Path::new(sysroot.trim()).join("lib/rustlib/wasm32-unknown-unknown");
+    if purpose != Purpose::Fuzz && !wasm32.is_dir() {
         rustup.push(vec!["target", "add", "wasm32-unknown-unknown"]);
     }
-    if purpose == Purpose::Check {
+    if matches!(purpose, Purpose::Check | Purpose::Test) {
         let bin = Path::new(sysroot.trim()).join("bin");
         for (program, component) in [("cargo-fmt", "rustfmt"), ("cargo-clippy", "clippy")] {
             if !bin.join(program).is_file() {
@@ -207,9 +210,18 @@ fn look(purpose: Purpose) -> Result<Missing> {
 }
 
 fn npm_dirs(purpose: Purpose) -> Vec<PathBuf> {
-    let mut dirs = crate::wasm::npm_dirs().to_vec();
+    let mut dirs = match purpose {
+        Purpose::Fuzz => Vec::new(),
+        Purpose::Build | Purpose::Check | Purpose::Test => crate::wasm::npm_dirs().to_vec(),
+    };
     if purpose == Purpose::Test {
-        dirs.extend(["tests/browser", "tests/peers"].map(|dir| root().join(dir)));
+        // Browser drivers and peers: whatever the tests keep a lock file for.
+        let folders = std::fs::read_dir(root().join("tests"))
+            .into_iter()
+            .flatten();
+        let mut of_tests: Vec<PathBuf> = folders.filter_map(|e| Some(e.ok()?.path())).collect();
+        of_tests.sort();
+        dirs.extend(of_tests);
     }
     dirs
 }
@@ -224,6 +236,12 @@ fn npm_stamp(dir: &Path) -> String {
 }
 
 impl Need {
+    fn for_native_code(&self) -> bool {
+        self.packages
+            .iter()
+            .any(|package| matches!(*package, "build-essential" | "cmake"))
+    }
+
     fn is_met(&self) -> bool {
         match self.probe {
             Probe::Programs(programs) => programs.iter().all(|program| which(program).is_some()),

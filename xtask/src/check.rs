@@ -1,0 +1,93 @@
+//! `cargo xtask check`: what can be said about the code without running it.
+
+use crate::layering;
+use crate::need::{self, Purpose};
+use crate::sh::{self, cargo, cmd, output, root, run, step, which};
+use crate::wasm;
+use anyhow::{Result, bail};
+use std::fs;
+
+/// Files over this many lines are named, not refused: is each still one room?
+const LONG: usize = 500;
+
+/// Runs every check; the first that fails ends it.
+pub(crate) fn check(mut args: Vec<String>) -> Result<()> {
+    let yes = sh::take_flag(&mut args, "--yes");
+    sh::no_more(&args)?;
+    need::ensure(Purpose::Check, yes)?;
+    step("Format", format)?;
+    step("Layering", layering::check)?;
+    step("Long files", long_files)?;
+    step("Clippy, host", || {
+        run(cargo().args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]))
+    })?;
+    step("Clippy, wasm32", || {
+        run(wasm::cargo_wasm("clippy", wasm::SIMD)?.args([
+            "-p",
+            "seamcast-media",
+            "-p",
+            "seamcast-protocol",
+            "--lib",
+            "--",
+            "-D",
+            "warnings",
+        ]))
+    })?;
+    step("Documentation", || {
+        run(cargo()
+            .args(["doc", "--workspace", "--no-deps", "--quiet"])
+            .env("RUSTDOCFLAGS", "-Dwarnings"))
+    })?;
+    wasm::build()?;
+    step("Types of the npm package", || {
+        run(cmd("npm")
+            .args(["run", "--silent", "types"])
+            .current_dir(root().join("web")))
+    })?;
+    step("Licences and sources of dependencies", licences)
+}
+
+/// Nothing but rustfmt's opinion, of the fuzz targets too.
+pub(crate) fn format() -> Result<()> {
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    for manifest in ["fuzz/Cargo.toml", "xtask/wasm-tools/Cargo.toml"] {
+        let manifest = root().join(manifest);
+        if manifest.is_file() {
+            run(cargo()
+                .args(["fmt", "--check", "--manifest-path"])
+                .arg(manifest))?;
+        }
+    }
+    Ok(())
+}
+
+fn long_files() -> Result<()> {
+    let listed = output(cmd("git").args([
+        "ls-files", "*.rs", "*.js", "*.mjs", "*.ts", "*.css", "*.html",
+    ]))?;
+    for name in listed.lines() {
+        let lines = fs::read_to_string(root().join(name)).map_or(0, |text| text.lines().count());
+        if lines > LONG {
+            eprintln!("    {name}: {lines} lines, over {LONG}");
+        }
+    }
+    Ok(())
+}
+
+fn licences() -> Result<()> {
+    if !root().join("deny.toml").is_file() {
+        bail!("deny.toml is missing");
+    }
+    if which("cargo-deny").is_none() {
+        eprintln!("    cargo-deny is not installed; deny.toml was not applied");
+        return Ok(());
+    }
+    run(cargo().args(["deny", "check", "bans", "licenses", "sources"]))
+}
