@@ -1,0 +1,73 @@
+// @ts-check
+/** Every failure a `Player` reports: one class, MediaError's codes, a stable reason and a remedy. */
+
+/** @typedef {import('./index.js').PlayerErrorReason} Reason */
+
+export const ABORTED = 1;
+export const NETWORK = 2;
+export const DECODE = 3;
+export const SRC_NOT_SUPPORTED = 4;
+
+/** @type {Record<Reason, [code: 1 | 2 | 3 | 4, remedy: string]>} */
+const REASONS = {
+  aborted: [ABORTED, 'set src again to start over'],
+  unreachable: [NETWORK, 'check the address, that the server runs, and on an https page use https or wss'],
+  connection_lost: [NETWORK, 'call play() to try again, or allow more reconnect attempts'],
+  refused: [NETWORK, 'the server closed the connection for good; its message says why'],
+  mount_not_found: [SRC_NOT_SUPPORTED, 'check the mount name, or start its source and call play()'],
+  http_status: [NETWORK, 'open the address in a browser tab to see what the server says'],
+  bad_message: [NETWORK, 'server and player differ in protocol version; update both'],
+  unsupported_media: [SRC_NOT_SUPPORTED, 'send Ogg/Opus or MP3'],
+  decode: [DECODE, 'the stream holds no playable Ogg/Opus or MP3; check the encoder'],
+  wasm: [SRC_NOT_SUPPORTED, "serve player.wasm beside the script or pass wasmUrl, and allow 'wasm-unsafe-eval' in the page's CSP"],
+  no_audio: [SRC_NOT_SUPPORTED, 'this browser has no Web Audio; use an <audio> element'],
+};
+
+/** What `player.error` and rejected promises hold. */
+export class PlayerError extends Error {
+  /**
+   * @param {Reason} reason
+   * @param {string} detail What happened, with the values.
+   * @param {{cause?: unknown, remedy?: string}} [more]
+   */
+  constructor(reason, detail, more = {}) {
+    const [code, remedy] = REASONS[reason];
+    super(`${detail}: ${more.remedy ?? remedy}`, more.cause === undefined ? undefined : { cause: more.cause });
+    this.name = 'PlayerError';
+    this.code = code;
+    this.reason = reason;
+    this.detail = detail;
+    this.remedy = more.remedy ?? remedy;
+  }
+}
+
+/** A DOMException where there is one; Node 20 has it too.
+ * @param {string} message @param {string} name */
+export const domError = (message, name) => new DOMException(message, name);
+
+/**
+ * Says what a value is, for messages about wrong arguments.
+ * @param {unknown} value
+ */
+export function describe(value) {
+  if (value === null) return 'null';
+  if (typeof value === 'string') return JSON.stringify(value.length > 40 ? value.slice(0, 40) + '…' : value);
+  if (typeof value === 'object') return value.constructor?.name ?? 'object';
+  if (typeof value === 'number' || typeof value === 'boolean') return `${typeof value} ${value}`;
+  return typeof value;
+}
+
+/**
+ * A view of any BufferSource; copies nothing.
+ * @param {unknown} chunk
+ * @param {string} where Name of the call, for the message.
+ * @returns {Uint8Array}
+ */
+export function toBytes(chunk, where) {
+  if (chunk instanceof Uint8Array) return chunk;
+  if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  if (chunk instanceof ArrayBuffer || (typeof SharedArrayBuffer !== 'undefined' && chunk instanceof SharedArrayBuffer)) {
+    return new Uint8Array(/** @type {ArrayBuffer} */ (chunk));
+  }
+  throw new TypeError(`${where} takes a Uint8Array or another BufferSource, got ${describe(chunk)}`);
+}
