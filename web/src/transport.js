@@ -65,11 +65,14 @@ export function closedByStatus(status, url) {
 /**
  * @param {string} url
  * @param {Handlers} on
+ * @param {boolean | null} [framed] Whether the server speaks `seamcast.v1`, once that is known.
  * @returns {Connection}
  */
-export function open(url, on) {
+export function open(url, on, framed = null) {
   const { protocol } = new URL(url);
-  if (protocol === 'ws:' || protocol === 'wss:') return socket(new WebSocket(url, SUBPROTOCOL), on, url);
+  if (protocol === 'ws:' || protocol === 'wss:') {
+    return socket(framed === false ? new WebSocket(url) : new WebSocket(url, SUBPROTOCOL), on, framed === null ? url : undefined);
+  }
   if (protocol === 'http:' || protocol === 'https:') return request(url, on);
   throw new PlayerError('unreachable', `cannot open ${url}`, { remedy: 'use a ws, wss, http or https address' });
 }
@@ -91,7 +94,7 @@ export function attach(source, on) {
 }
 
 /**
- * @param {WebSocket} ws @param {Handlers} on @param {string} [url] Present when the socket is ours to retry.
+ * @param {WebSocket} ws @param {Handlers} on @param {string} [url] Present when the socket may be tried again without a subprotocol.
  * @returns {Connection}
  */
 function socket(ws, on, url) {

@@ -1,0 +1,3 @@
+// @ts-check
+export { Player } from './player.js';
+export { PlayerError } from './errors.js';

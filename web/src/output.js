@@ -1,0 +1,92 @@
+// @ts-check
+/**
+ * Where sound leaves: a Web Audio context, the player's node in it, and the
+ * engine's blocks scheduled there as AudioBufferSourceNodes on whole frames.
+ */
+import { Output as Scheduler } from '../dist/player/glue.js';
+import { PlayerError } from './errors.js';
+
+/** Least time between handing a block out and its start, seconds. */
+const LEAD = 0.02;
+/** How far ahead blocks are scheduled, seconds: what a blocked main thread survives. Costs no latency. */
+const HORIZON = 3;
+/** Time constant of volume changes, seconds: short enough to feel immediate, long enough not to click. */
+const FADE = 0.012;
+
+/** Whether this page has Web Audio. */
+export const hasWebAudio = () => typeof AudioContext !== 'undefined';
+
+export class Output {
+  /** @param {AudioContext} [context] The host's; without one the output makes, resumes and closes its own. */
+  constructor(context) {
+    if (!context && !hasWebAudio()) throw new PlayerError('no_audio', 'AudioContext is missing');
+    this.owned = !context;
+    this.context = context ?? new AudioContext();
+    /** @type {GainNode} */
+    this.node = new GainNode(this.context);
+    this.node.connect(this.context.destination);
+    /** @type {Scheduler | null} */
+    this.scheduler = null;
+  }
+
+  /** The context's present frame. */
+  get frame() {
+    return Math.round(this.context.currentTime * this.context.sampleRate);
+  }
+
+  /** Seconds from the context's clock to the ear, as far as the browser knows. */
+  get delay() {
+    const { baseLatency = 0, outputLatency = 0 } = this.context;
+    return (Number.isFinite(baseLatency) ? baseLatency : 0) + (Number.isFinite(outputLatency) ? outputLatency : 0);
+  }
+
+  /** @param {import('../dist/player/glue.js').Engine} engine */
+  attach(engine) {
+    const channels = Math.max(1, this.context.destination.channelCount);
+    engine.setOutput(this.context.sampleRate, channels, LEAD, HORIZON);
+    this.scheduler ??= new Scheduler(this.context, this.node);
+  }
+
+  /** @param {import('../dist/player/glue.js').Engine} engine */
+  schedule(engine) {
+    this.scheduler?.schedule(engine);
+  }
+
+  /** Silences what starts at or after `frame`, the present one by default. */
+  cancel(frame = this.frame) {
+    this.scheduler?.cancel(frame);
+  }
+
+  /** @param {number} gain */
+  setGain(gain) {
+    const { gain: param } = this.node;
+    if (this.context.state === 'running') param.setTargetAtTime(gain, this.context.currentTime, FADE);
+    else param.value = gain;
+  }
+
+  /**
+   * Asks the browser for sound. False: it wants a user gesture first.
+   * @param {number} patienceMs A blocked `resume()` stays pending rather than failing.
+   */
+  async resume(patienceMs) {
+    const { context } = this;
+    if (context.state === 'running') return true;
+    const resumed = context.resume().then(() => true, () => false);
+    let timer;
+    const late = new Promise((resolve) => { timer = setTimeout(resolve, patienceMs, false); });
+    await Promise.race([resumed, late]);
+    clearTimeout(timer);
+    return /** @type {string} */ (context.state) === 'running';
+  }
+
+  async close() {
+    this.cancel();
+    this.scheduler?.free();
+    this.scheduler = null;
+    this.node.disconnect();
+    if (!this.owned || this.context.state === 'closed') return;
+    // What the context has rendered is still on its way to the ear.
+    await new Promise((resolve) => { setTimeout(resolve, this.delay * 1000); });
+    await this.context.close();
+  }
+}

@@ -1,0 +1,28 @@
+// @ts-check
+
+/** A `TimeRanges` of our own: the platform's has no constructor. */
+export class Ranges {
+  /** @param {[number, number][]} list */
+  constructor(list) {
+    /** @type {[number, number][]} */
+    this.list = list.filter(([start, end]) => end > start);
+    this.length = this.list.length;
+  }
+
+  /** @param {number} index */
+  start(index) {
+    return this.at(index)[0];
+  }
+
+  /** @param {number} index */
+  end(index) {
+    return this.at(index)[1];
+  }
+
+  /** @param {number} index */
+  at(index) {
+    const range = this.list[index];
+    if (!range) throw new DOMException(`range ${index} of ${this.length}; check length first`, 'IndexSizeError');
+    return range;
+  }
+}
