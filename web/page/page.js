@@ -88,7 +88,7 @@ async function start() {
     visual.listen(player.node);
     await player.play();
   } catch (cause) {
-    const e = /** @type {PlayerError} */ (cause);
+    const e = /** @type {Error} */ (cause);
     if (e.name !== 'AbortError' && wanted) failed(e);
   }
 }
