@@ -7,7 +7,7 @@
  * @property {string} title
  * @property {string} artist
  * @property {boolean} live Whether a source is connected.
- * @property {string} codec
+ * @property {string} codec For people, short: "Opus 128 kbit/s".
  * @property {string} format For people: "Opus · 48 kHz · stereo · 128 kbit/s".
  * @property {number} listeners
  * @property {string} description
@@ -30,11 +30,18 @@ export function readMount(m) {
     title: m.title || tags.TITLE || '',
     artist: m.artist || tags.ARTIST || '',
     live: Boolean(m.live ?? m.online ?? m.source ?? true),
-    codec,
+    codec: [codec, bits].filter(Boolean).join(' '),
     format: [codec, rate, LAYOUTS[m.channels] ?? (m.channels ? `${m.channels} channels` : ''), bits].filter(Boolean).join(' · '),
     listeners: Array.isArray(m.listeners) ? m.listeners.length : (m.listeners ?? 0),
     description: m.description || m.ice_name || m.stream_name || '',
   };
+}
+
+/** @param {Error} cause */
+function whySilent({ name, message }) {
+  if (!navigator.onLine) return 'This device is offline.';
+  if (name === 'TimeoutError') return 'It took longer than 8 seconds.';
+  return name === 'TypeError' ? 'It cannot be reached.' : message;
 }
 
 const EVERY_MS = 2500;
@@ -62,7 +69,7 @@ export class MountList extends EventTarget {
     this.busy = true;
     try {
       const response = await fetch('api/mounts', { cache: 'no-store', signal: AbortSignal.timeout(8000) });
-      if (!response.ok) throw new Error(`the relay answered ${response.status}`);
+      if (!response.ok) throw new Error(`It answered with status ${response.status}.`);
       const answer = await response.json();
       const list = Array.isArray(answer) ? answer : answer.mounts;
       this.mounts = list.map(readMount).sort((/** @type {Mount} */ a, /** @type {Mount} */ b) => Number(b.live) - Number(a.live) || a.name.localeCompare(b.name));
@@ -70,8 +77,7 @@ export class MountList extends EventTarget {
       this.dispatchEvent(new Event('change'));
     } catch (cause) {
       this.missed += 1;
-      const why = navigator.onLine ? /** @type {Error} */ (cause).message : 'this device is offline';
-      this.dispatchEvent(new CustomEvent('silent', { detail: why }));
+      this.dispatchEvent(new CustomEvent('silent', { detail: whySilent(/** @type {Error} */ (cause)) }));
     } finally {
       this.busy = false;
       if (!document.hidden) this.timer = setTimeout(() => this.ask(), Math.min(AT_MOST_MS, EVERY_MS * 1.6 ** this.missed));

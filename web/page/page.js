@@ -96,15 +96,24 @@ async function start() {
 function stop() {
   wanted = false;
   player.pause();
-  show('idle', 'Paused', 'Play goes on at the live edge when the pause was long.');
+  show('idle', 'Paused');
 }
 
-/** @param {{message: string, detail?: string, remedy?: string}} e */
+/** The player's errors speak to developers; these are for listeners. @type {Record<string, string>} */
+const PLAIN_WORDS = {
+  unreachable: 'The relay cannot be reached. Check the network, then try again.',
+  connection_lost: 'The connection was lost and could not be made again. Press play to try once more.',
+  mount_not_found: 'This mount is not there any more. Choose another, or wait for its source.',
+  decode: 'What arrives is not Ogg/Opus or MP3, or it is damaged beyond playing.',
+  unsupported_media: 'This browser’s player has no decoder for this mount.',
+  wasm: 'The decoder could not be loaded. Reload the page.',
+  no_audio: 'This browser has no Web Audio.',
+};
+
+/** @param {{message: string, reason?: string, detail?: string}} e */
 function failed(e) {
   wanted = false;
-  const what = e.detail ?? e.message;
-  const line = e.remedy ? `${what[0].toUpperCase()}${what.slice(1)}. ${e.remedy[0].toUpperCase()}${e.remedy.slice(1)}.` : what;
-  show('error', 'Playback stopped', line);
+  show('error', 'Playback stopped', PLAIN_WORDS[e.reason ?? ''] ?? e.detail ?? e.message);
 }
 
 player.addEventListener('playing', () => show('playing', 'Playing'));
@@ -141,7 +150,7 @@ function describeChosen() {
   say('artist', tags.ARTIST || chosen.artist || (title && chosen.description) || '');
   el('badge').hidden = !chosen.live;
   document.title = `${title || chosen.name} – Seamcast`;
-  say('f-codec', chosen.format || '–');
+  say('f-codec', chosen.codec || '–');
   say('f-listeners', chosen.live ? String(chosen.listeners) : '–');
 }
 
@@ -285,7 +294,7 @@ list.addEventListener('change', () => {
   say('relay-text', `Relay connected`);
   el('trouble').hidden = true;
   const hash = decodeURIComponent(location.hash.slice(1));
-  const now = mounts.find((m) => m.name === (chosen?.name ?? hash)) ?? (chosen ? undefined : mounts.find((m) => m.live));
+  const now = mounts.find((m) => m.name === (chosen?.name ?? hash)) ?? (chosen ? undefined : mounts.find((m) => m.live) ?? mounts[0]);
   if (now && !chosen) {
     choose(now);
     show('idle', 'Ready', 'Nothing is loaded until you press play.');
@@ -301,7 +310,7 @@ list.addEventListener('silent', (event) => {
   el('relay').dataset.state = 'down';
   say('relay-text', navigator.onLine ? 'Relay unreachable' : 'Offline');
   el('trouble').hidden = false;
-  say('trouble-text', `${/** @type {CustomEvent} */ (event).detail}. Asking again by itself; what is playing goes on as long as its buffer lasts.`);
+  say('trouble-text', `${/** @type {CustomEvent} */ (event).detail} The page keeps asking.${wanted ? ' What is playing goes on as long as its buffer lasts.' : ''}`);
   if (!list.mounts) {
     el('mounts').replaceChildren();
     el('mounts').setAttribute('aria-busy', 'false');

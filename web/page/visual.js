@@ -5,7 +5,7 @@
  */
 const BANDS = 22;
 const LAGS = [0.34, 0.17, 0.085, 0.045];
-const LOW_HZ = 50;
+const LOW_HZ = 70;
 const HIGH_HZ = 11_000;
 
 /** Frequency bins of each band, on a logarithmic scale like hearing's.
@@ -117,6 +117,7 @@ export class Visual {
     if (!this.still.matches) {
       this.sides.forEach((layers, side) => {
         for (let layer = LAGS.length - 1; layer >= 0; layer -= 1) {
+          if (layers[layer].every((height) => height < 0.004)) continue;
           this.ribbon(layers[layer], width, middle, (side ? 1 : -1) * height * (0.4 + 0.03 * layer));
           pen.fillStyle = across;
           pen.globalAlpha = this.dark.matches ? 0.13 : 0.1;
@@ -132,8 +133,7 @@ export class Visual {
     pen.globalAlpha = 0.5 + 0.4 * closed;
     pen.strokeStyle = across;
     pen.lineWidth = 2;
-    pen.lineCap = 'round';
-    pen.setLineDash(closed > 0.995 ? [] : [10 + 8 * closed, 10 * (1 - closed)]);
+    pen.setLineDash(closed > 0.995 ? [] : [14 + 6 * closed, 11 * (1 - closed)]);
     pen.beginPath();
     pen.moveTo(0, middle);
     pen.lineTo(width, middle);

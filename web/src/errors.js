@@ -33,7 +33,7 @@ export class PlayerError extends Error {
   constructor(reason, detail, more = {}) {
     const [code, remedy] = REASONS[reason];
     super(`${detail}: ${more.remedy ?? remedy}`, more.cause === undefined ? undefined : { cause: more.cause });
-    this.name = 'PlayerError';
+    this.name = /** @type {const} */ ('PlayerError');
     this.code = code;
     this.reason = reason;
     this.detail = detail;

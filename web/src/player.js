@@ -39,8 +39,8 @@ function defer() {
 /** @param {PlayerOptions['latency']} latency @returns {[min: number, max: number]} */
 function bounds(latency = 'auto') {
   if (latency === 'auto') return [0, Infinity];
-  const [min, max] = typeof latency === 'number' ? [latency, latency] : [latency?.min ?? 0, latency?.max ?? Infinity];
-  if (!(min >= 0 && max >= min)) {
+  const { min = 0, max = Infinity } = typeof latency === 'number' ? { min: latency, max: latency } : latency;
+  if (typeof latency === 'string' || !(min >= 0 && max >= min)) {
     throw new TypeError(`latency takes 'auto', seconds, or {min, max} with 0 <= min <= max, got ${JSON.stringify(latency) ?? describe(latency)}`);
   }
   return [min, max];

@@ -1,0 +1,38 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { PlayerError, describe, toBytes } from '../src/errors.js';
+import { Ranges } from '../src/ranges.js';
+
+test('an error has a code, a reason, a remedy and its cause', () => {
+  const cause = new Error('x');
+  const e = new PlayerError('unreachable', 'cannot fetch http://a/', { cause });
+  assert.ok(e instanceof Error);
+  assert.deepEqual([e.name, e.code, e.reason, e.cause], ['PlayerError', 2, 'unreachable', cause]);
+  assert.equal(e.message, `cannot fetch http://a/: ${e.remedy}`);
+  assert.equal(new PlayerError('decode', 'x').code, 3);
+  assert.equal(new PlayerError('unsupported_media', 'x').code, 4);
+  assert.equal(new PlayerError('wasm', 'x', { remedy: 'y' }).message, 'x: y');
+});
+
+test('every BufferSource is bytes, without a copy', () => {
+  const buffer = new ArrayBuffer(8);
+  assert.equal(toBytes(buffer, 'f').length, 8);
+  assert.equal(toBytes(new DataView(buffer, 2, 3), 'f').byteOffset, 2);
+  assert.equal(toBytes(new Int16Array(buffer, 2, 2), 'f').length, 4);
+  assert.equal(toBytes(new SharedArrayBuffer(3), 'f').length, 3);
+  const bytes = new Uint8Array(buffer);
+  assert.equal(toBytes(bytes, 'f'), bytes);
+});
+
+test('anything else is named', () => {
+  assert.throws(() => toBytes('abc', 'decode'), { name: 'TypeError', message: 'decode takes a Uint8Array or another BufferSource, got "abc"' });
+  const cases = [[null, 'null'], [undefined, 'undefined'], [5, 'number 5'], [true, 'boolean true'], [[1], 'Array'], [{}, 'Object'], [() => 0, 'function'], ['x'.repeat(60), `"${'x'.repeat(40)}…"`]];
+  for (const [value, said] of cases) assert.equal(describe(value), said);
+});
+
+test('ranges behave like TimeRanges', () => {
+  const ranges = new Ranges([[1, 2], [5, 5]]);
+  assert.equal(ranges.length, 1);
+  assert.deepEqual([ranges.start(0), ranges.end(0)], [1, 2]);
+  assert.throws(() => ranges.end(1), { name: 'IndexSizeError' });
+});

@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Session, seekMessage, statsMessage, timeMessage } from '../src/session.js';
+
+const TICKS = 705_600_000n;
+const welcome = { type: 'welcome', mount: '/a.opus', epoch: 'e1', oldest: 2, head: 40, live: true, from: 30, media_time: 3, server_time: 1_000_500, recovered: false, seekable: [0.2, 4] };
+
+/** A media message as the relay writes it. */
+function chunk({ seq = 30, time = 3n * TICKS, duration = TICKS / 10n, flags = 1, version = 1, kind = 1, payload = [7, 8] } = {}) {
+  const bytes = new Uint8Array(40 + payload.length);
+  const view = new DataView(bytes.buffer);
+  bytes.set([version, kind, flags]);
+  view.setUint32(4, 9);
+  view.setBigUint64(8, BigInt(seq));
+  view.setBigUint64(16, time);
+  view.setBigUint64(24, duration);
+  view.setBigUint64(32, 1_700_000_000_000_000n);
+  bytes.set(payload, 40);
+  return bytes;
+}
+
+const joined = () => {
+  const session = new Session();
+  session.control(JSON.stringify(welcome), 1_000_000);
+  return session;
+};
+
+test('a welcome says where the stream stands', () => {
+  const session = new Session();
+  assert.equal(session.resumePoint, null);
+  const notice = session.control(JSON.stringify(welcome), 1_000_000);
+  assert.equal(notice?.type, 'welcome');
+  assert.equal(session.resumePoint, 'e1:30');
+  assert.deepEqual(session.seekable, [0.2, 4]);
+  assert.equal(session.clockOffset, 500);
+});
+
+test('chunks move the resume point and the live edge', () => {
+  const session = joined();
+  const got = session.chunk(chunk());
+  assert.equal(got?.generation, 9);
+  assert.equal(got?.mediaTime, 3);
+  assert.equal(got?.duration, 0.1);
+  assert.equal(got?.ingestTime, 1_700_000_000_000);
+  assert.deepEqual([...(got?.payload ?? [])], [7, 8]);
+  assert.equal(session.resumePoint, 'e1:31');
+  session.chunk(chunk({ seq: 31, time: 4n * TICKS }));
+  assert.deepEqual(session.seekable, [0.2, 4.1]);
+});
+
+test('a chunk at an odd offset of a larger buffer is read as well', () => {
+  const session = joined();
+  const message = chunk();
+  const larger = new Uint8Array(message.length + 3);
+  larger.set(message, 3);
+  assert.equal(session.chunk(larger.subarray(3))?.seq, 30);
+});
+
+test('chunks received before are dropped, so that a resume never repeats', () => {
+  const session = joined();
+  session.chunk(chunk());
+  assert.equal(session.chunk(chunk()), null);
+  assert.equal(session.chunk(chunk({ seq: 31 }))?.seq, 31);
+});
+
+test('a gap moves the position, backwards too after a seek', () => {
+  const session = joined();
+  assert.deepEqual(session.control('{"type":"gap","from":30,"to":35,"reason":"lag"}', 0), { type: 'gap', chunks: 5, reason: 'lag' });
+  assert.equal(session.resumePoint, 'e1:35');
+  session.control('{"type":"gap","from":35,"to":5,"reason":"seek"}', 0);
+  assert.equal(session.chunk(chunk({ seq: 5 }))?.seq, 5);
+});
+
+test('another epoch is never a recovery', () => {
+  const session = joined();
+  const notice = session.control(JSON.stringify({ ...welcome, epoch: 'e2', recovered: true }), 0);
+  assert.equal(notice?.type === 'welcome' && notice.recovered, false);
+  const same = session.control(JSON.stringify({ ...welcome, epoch: 'e2', recovered: true }), 0);
+  assert.equal(same?.type === 'welcome' && same.recovered, true);
+});
+
+test('the quickest exchange sets the clock offset', () => {
+  const session = joined();
+  session.control('{"type":"time","t0":1000,"t1":1560}', 1100);
+  assert.equal(session.clockOffset, 510);
+  session.control('{"type":"time","t0":2000,"t1":2900}', 2400);
+  assert.equal(session.clockOffset, 510, 'a slow exchange says less');
+  session.control('{"type":"time","t0":3000,"t1":3505}', 3010);
+  assert.equal(session.clockOffset, 500);
+});
+
+test('config carries the codec headers', () => {
+  const notice = new Session().control('{"type":"config","generation":2,"container":"ogg","codec":"opus","sample_rate":48000,"channels":2,"headers":"T2dnUw=="}', 0);
+  assert.deepEqual(notice, { type: 'config', generation: 2, container: 'ogg', codec: 'opus', sampleRate: 48000, channels: 2, headers: new Uint8Array([79, 103, 103, 83]) });
+});
+
+test('tags get upper-case names and text values', () => {
+  const notice = new Session().control('{"type":"metadata","at":1.5,"tags":{"title":"A","Artist":["B","C"],"n":3}}', 0);
+  assert.deepEqual(notice, { type: 'metadata', at: 1.5, tags: { TITLE: 'A', ARTIST: 'B; C', N: '3' } });
+});
+
+test('what is unknown is skipped, what is broken is named', () => {
+  const session = joined();
+  assert.equal(session.control('{"type":"later"}', 0), null);
+  assert.equal(session.chunk(chunk({ kind: 9 })), null);
+  assert.throws(() => session.control('{', 0), { name: 'PlayerError', reason: 'bad_message', message: /1 characters is not JSON/ });
+  assert.throws(() => session.chunk(new Uint8Array(39)), { reason: 'bad_message', message: /39 bytes, a header has 40/ });
+  assert.throws(() => session.chunk(chunk({ version: 2 })), { reason: 'bad_message', message: /version 2, this build reads 1/ });
+});
+
+test('every field may be missing or of another type', () => {
+  for (const type of ['welcome', 'config', 'metadata', 'gap', 'offline', 'online', 'end', 'goaway', 'time', 'error']) {
+    assert.equal(new Session().control(JSON.stringify({ type }), 0)?.type, type);
+    assert.equal(new Session().control(JSON.stringify({ type, at: 'x', tags: null, from: {}, seekable: 1, epoch: 5, url: [] }), 0)?.type, type);
+  }
+  assert.equal(new Session().control('null', 0), null);
+});
+
+test('what we send', () => {
+  assert.equal(seekMessage('-30'), '{"type":"seek","from":"-30"}');
+  assert.equal(statsMessage(1.5, 200, 0), '{"type":"stats","media_time":1.5,"buffered_ms":200,"underruns":0}');
+  assert.equal(timeMessage(7), '{"type":"time","t0":7}');
+});

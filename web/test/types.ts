@@ -1,0 +1,26 @@
+/** Compiled, never run: the implementation fits its declaration, and users' code type-checks. */
+import * as declared from '../src/index.js';
+import * as decoder from '../src/decoder.js';
+import type {} from '../src/element.js';
+import { Player as Implementation } from '../src/player.js';
+
+type Public = Omit<declared.Player, 'addEventListener' | 'removeEventListener'>;
+export const fits = (player: Implementation): Public => player;
+export const statics: Pick<typeof declared.Player, 'canPlayType' | 'isSupported'> = Implementation;
+
+export async function use(): Promise<number> {
+  const player = new declared.Player({ latency: { max: 0.1 }, mode: 'complete', reconnect: { baseDelay: 200 } });
+  player.addEventListener('underrun', ({ mediaTime, silenceMs, detail }) => mediaTime + silenceMs + detail.silenceMs);
+  player.addEventListener('metadata', (event) => event.tags.TITLE?.toUpperCase());
+  player.addEventListener('error', (event) => event.error.remedy);
+  await player.append(new Uint8Array(2));
+  const { playedSeconds } = player.flush();
+  const element = document.querySelector('seamcast-player');
+  await element?.player.unlock();
+  const pcm = (await decoder.StreamDecoder.create()).decode(new ArrayBuffer(4));
+  // @ts-expect-error there is no such mode
+  new declared.Player({ mode: 'fast' });
+  // @ts-expect-error the duration cannot be set
+  player.duration = 5;
+  return playedSeconds + pcm.channelData[0].length + player.getStats().prebuffer;
+}
