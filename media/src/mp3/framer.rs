@@ -25,8 +25,8 @@ pub enum Found {
         offset: u64,
         /// Its header.
         header: Header,
-        /// Its bytes, header included. The input's last frame may be cut off
-        /// and is then filled up with zeros, as `mpg123` does.
+        /// Its bytes, header included: always a whole frame. One that the end
+        /// of the input cuts off is junk, as for `mpg123`.
         payload: Vec<u8>,
     },
     /// An ID3v2 tag, or its first 1 MiB.
@@ -186,12 +186,10 @@ impl Framer {
                     return Some(self.report(self.junk, false));
                 }
                 Look::Frame(sync, len) => {
-                    let mut payload = rest.get(..len).unwrap_or(rest).to_vec();
-                    let whole = payload.len();
-                    payload.resize(len, 0);
+                    let payload = rest.get(..len).unwrap_or(rest).to_vec();
                     self.sync = Some(sync);
                     let offset = self.offset;
-                    self.consume(whole);
+                    self.consume(len);
                     return Some(Found::Frame {
                         offset,
                         header: sync.header,
@@ -313,7 +311,7 @@ fn next(rest: &[u8], sync: &Sync, finished: bool) -> Look {
     let Some(len) = sync.frame_len(&header) else {
         return Look::No;
     };
-    if rest.len() < len && !finished {
+    if rest.len() < len {
         return Look::Need(len);
     }
     Look::Frame(
