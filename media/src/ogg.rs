@@ -11,7 +11,8 @@ mod write;
 
 pub use packets::{Assembled, Assembler, Whole};
 pub use reader::{Found, Reader};
-pub use write::{PageSpec, first_sequence, renumber, write_packet_pages, write_page};
+pub(crate) use write::segments;
+pub use write::{PageSpec, first_sequence, page_count, renumber, write_packet_pages, write_page};
 
 /// Bytes of a page's fixed header (RFC 3533 §6).
 pub const HEADER_LEN: usize = 27;

@@ -1,60 +1,17 @@
 //! Every `strict` file of the decode corpus has exactly the frames that
-//! `opusdec` and `mpg123` deliver. The corpus is found through `SEAMCAST_CORPUS`.
+//! `opusdec` and `mpg123` deliver, however it is cut, also after chunking.
+//! The corpus is found through `SEAMCAST_CORPUS`.
 
-use std::path::{Path, PathBuf};
+mod common;
 
-use seamcast_media::demux::{Demuxer, Event};
-
-struct Row {
-    path: PathBuf,
-    codec: String,
-    class: String,
-    frames: u64,
-}
-
-fn rows() -> Option<Vec<Row>> {
-    let Some(root) = std::env::var_os("SEAMCAST_CORPUS") else {
-        println!("skipped: SEAMCAST_CORPUS is not set");
-        return None;
-    };
-    let root = Path::new(&root);
-    let manifest = std::fs::read_to_string(root.join("MANIFEST.tsv")).expect("MANIFEST.tsv");
-    let rows = manifest
-        .lines()
-        .skip(1)
-        .map(|line| {
-            let columns: Vec<_> = line.split('\t').collect();
-            Row {
-                path: root.join(columns[0]),
-                codec: columns[1].into(),
-                class: columns[4].into(),
-                frames: columns[7].parse().unwrap_or(0),
-            }
-        })
-        .collect();
-    Some(rows)
-}
-
-fn events(bytes: &[u8]) -> Vec<Event> {
-    let mut demuxer = Demuxer::new();
-    demuxer.push(bytes);
-    demuxer.finish();
-    std::iter::from_fn(|| demuxer.poll()).collect()
-}
-
-fn frames(events: &[Event]) -> u64 {
-    events
-        .iter()
-        .map(|event| match event {
-            Event::Packet(p) => u64::from(p.duration - p.trim_start - p.trim_end),
-            _ => 0,
-        })
-        .sum()
-}
+use common::{chunk, corpus, events, events_cut, frames, packets};
+use seamcast_media::chunk::Config;
+use seamcast_media::demux::{Container, Event, Packet};
+use seamcast_media::units::MediaDuration;
 
 #[test]
 fn strict_files_have_the_reference_length() {
-    let Some(rows) = rows() else { return };
+    let Some(rows) = corpus() else { return };
     let mut wrong = Vec::new();
     let mut right = 0;
     for row in &rows {
@@ -82,4 +39,128 @@ fn strict_files_have_the_reference_length() {
     }
     println!("{right} strict files are exact");
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn cutting_changes_nothing() {
+    let Some(rows) = corpus() else { return };
+    for row in rows {
+        let bytes = std::fs::read(&row.path).expect("corpus file");
+        let whole = events(&bytes);
+        for cut in [1, 7, 1000, 4096] {
+            assert!(
+                events_cut(&bytes, cut) == whole,
+                "{} in pieces of {cut}",
+                row.path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn chunks_hold_the_same_packets() {
+    let Some(rows) = corpus() else { return };
+    for row in rows {
+        let name = row.path.display().to_string();
+        let bytes = std::fs::read(&row.path).expect("corpus file");
+        let source = events(&bytes);
+        let target = MediaDuration::from_millis(100);
+        let mut links: Vec<Vec<Event>> = Vec::new();
+        for event in &source {
+            if matches!(event, Event::Config(_)) {
+                links.push(Vec::new());
+            }
+            if let Some(link) = links.last_mut() {
+                link.push(event.clone());
+            }
+        }
+        let generations = chunk(&source, Config::default());
+        assert_eq!(generations.len(), links.len(), "{name}");
+        let mut at = Config::default().start;
+        for (generation, link) in generations.iter().zip(&links) {
+            let wanted = packets(link);
+            let chunked = events(&generation.stream(0));
+            let got = packets(&chunked);
+            if wanted.len() < 3 && generation.config.container == Container::Mpeg {
+                // Two frames alone are not enough to be recognised again.
+                continue;
+            }
+            assert_eq!(frames(&chunked), frames(link), "{name}");
+            assert_eq!(got.len(), wanted.len(), "{name}");
+            let origin = wanted.first().map_or(0, |p| p.start.0);
+            for (a, b) in got.iter().zip(&wanted) {
+                assert_eq!(a.payload, b.payload, "{name}");
+                assert_eq!(a.start.0, b.start.0 - origin, "{name}");
+                assert_eq!(
+                    (a.duration, a.trim_start, a.trim_end),
+                    (b.duration, b.trim_start, b.trim_end),
+                    "{name}"
+                );
+            }
+            assert!(
+                !chunked.iter().any(|e| matches!(e, Event::Fault(_))),
+                "{name}"
+            );
+            // Media time has no gap and no overlap, and is as long as the audio.
+            let begin = at;
+            for (index, part) in generation.chunks.iter().enumerate() {
+                if !part.discontinuity {
+                    assert_eq!(part.media_time, at, "{name} chunk {index}");
+                }
+                assert_eq!(part.last, index + 1 == generation.chunks.len(), "{name}");
+                assert!(part.duration <= target + target, "{name}");
+                at = part.media_time + part.duration;
+            }
+            let rate = generation.config.sample_rate;
+            if !link.iter().any(|e| matches!(e, Event::Hole(_))) {
+                assert_eq!(at.since(begin).to_frames(rate).0, frames(link), "{name}");
+            }
+            // A listener may join at any chunk.
+            let step = generation.chunks.len() / 4 + 1;
+            let mut skipped = 0;
+            for (from, part) in generation.chunks.iter().enumerate() {
+                if from % step == 1 && generation.chunks.len() - from > 3 {
+                    let joined = events(&generation.stream(from));
+                    let late = packets(&joined);
+                    let same = late
+                        .iter()
+                        .map(|p| &p.payload)
+                        .eq(wanted.iter().skip(skipped).map(|p| &p.payload));
+                    assert!(same, "{name} joined at {from}");
+                    assert!(
+                        !joined.iter().any(|e| matches!(e, Event::Fault(_))),
+                        "{name} joined at {from}: {joined:?}"
+                    );
+                }
+                let alone = [
+                    generation.stream(from)[..generation.headers.len()].to_vec(),
+                    part.payload.clone(),
+                ]
+                .concat();
+                skipped += match generation.config.container {
+                    Container::Ogg => packets(&events(&alone)).len(),
+                    Container::Mpeg => {
+                        let prefix = match from {
+                            0 => generation.config.headers.concat().len(),
+                            _ => 0,
+                        };
+                        count_frames(&part.payload, prefix, &wanted[skipped..])
+                    }
+                };
+            }
+        }
+    }
+}
+
+/// How many of these packets make up a chunk of MPEG audio with `prefix` in front.
+fn count_frames(payload: &[u8], prefix: usize, packets: &[Packet]) -> usize {
+    let mut left = payload.len().saturating_sub(prefix);
+    packets
+        .iter()
+        .take_while(|packet| {
+            let fits = left >= packet.payload.len();
+            left = left.saturating_sub(packet.payload.len());
+            fits
+        })
+        .count()
 }

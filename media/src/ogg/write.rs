@@ -148,8 +148,13 @@ pub fn renumber(headers: &[u8], first_page_seq: u32) -> Vec<u8> {
     out
 }
 
+/// How many pages a run of whole pages has.
+pub fn page_count(pages: &[u8]) -> u32 {
+    page_spans(pages).len() as u32
+}
+
 /// Where each page of a run of whole pages lies.
-pub(crate) fn page_spans(pages: &[u8]) -> Vec<std::ops::Range<usize>> {
+fn page_spans(pages: &[u8]) -> Vec<std::ops::Range<usize>> {
     let mut spans = Vec::new();
     let mut at = 0;
     while let Some(header) = pages
