@@ -1,1 +1,2 @@
 //! Seamcast relay: takes live audio from sources and fans it out to listeners.
+pub mod files;
