@@ -97,6 +97,22 @@ export function find(needle, hay) {
   return best;
 }
 
+/** As `find`, but only within `range` frames of `guess`. */
+function near(needle, hay, guess, range) {
+  let best = { at: 0, correlation: -Infinity };
+  for (let at = Math.max(0, guess - range); at <= guess + range && at + needle.length <= hay.length; at++) {
+    let product = 0, there = 0, own = 0;
+    for (let i = 0; i < needle.length; i++) {
+      product += needle[i] * hay[at + i];
+      there += hay[at + i] * hay[at + i];
+      own += needle[i] * needle[i];
+    }
+    const correlation = product / Math.sqrt(there * own || 1);
+    if (correlation > best.correlation) best = { at, correlation };
+  }
+  return best;
+}
+
 /** `x` delayed by `d` frames, |d| < 1, by a long windowed sinc. */
 export function delayed(x, d) {
   const HALF = 48;
@@ -185,15 +201,22 @@ export function compare(reference, recorded, {
   // Where the two belong together. Of several pieces the best fit, since a defect
   // in one piece must be found below, not hide where everything else belongs.
   const length = Math.min(8192, ref.length >> 2, (sounding.last - sounding.first) >> 2);
+  const parts = [0.2, 0.5, 0.8].map((part) => sounding.first + Math.floor((sounding.last - sounding.first - length) * part));
   let fit = { correlation: -Infinity };
   let from = 0;
-  for (const part of [0.2, 0.5, 0.8]) {
-    const start = sounding.first + Math.floor((sounding.last - sounding.first - length) * part);
-    const found = find(rec.subarray(start, start + length), ref);
-    // The earliest that fits, so that a shift later on counts as later on.
-    if (found.correlation > fit.correlation + 0.005) {
-      fit = found;
-      from = start;
+  // First as the beginnings suggest: a sine fits at every period.
+  if (whole) {
+    [from] = parts;
+    fit = near(rec.subarray(from, from + length), ref, from - (sounding.first - extent(ref).first), 40);
+  }
+  if (!(fit.correlation > 0.98)) {
+    for (const start of parts) {
+      const found = find(rec.subarray(start, start + length), ref);
+      // The earliest that fits, so that a shift later on counts as later on.
+      if (found.correlation > fit.correlation + 0.005) {
+        fit = found;
+        from = start;
+      }
     }
   }
   if (fit.correlation < 0.9) return { failures: [`the recording is not the reference: correlation ${fit.correlation.toFixed(3)}`], fit };

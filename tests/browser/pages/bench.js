@@ -124,3 +124,118 @@ function event(target, names, ms) {
 }
 
 globalThis.bench = { Recorder, ClockWatch, block, context, event, sleep };
+
+/** Seeded, so that a cutting can be repeated: SplitMix32. */
+function seeded(seed) {
+  return () => {
+    seed = (seed + 0x9e3779b9) | 0;
+    let z = Math.imul(seed ^ (seed >>> 16), 0x21f0aaad);
+    z = Math.imul(z ^ (z >>> 15), 0x735a2d97);
+    return ((z ^ (z >>> 15)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Cuts bytes into pieces of 1 to `largest`, small and large ones alike. */
+function* pieces(bytes, seed, largest = 16384) {
+  const random = seeded(seed);
+  for (let at = 0; at < bytes.length;) {
+    const length = Math.max(1, Math.round(largest ** random()));
+    yield bytes.subarray(at, at + length);
+    at += length;
+  }
+}
+
+const EVENTS = [
+  'loadedmetadata', 'durationchange', 'canplay', 'play', 'playing', 'pause', 'waiting', 'stalled', 'seeking', 'seeked', 'ended',
+  'error', 'emptied', 'underrun', 'targetlatencychange', 'metadata', 'reconnecting', 'reconnected', 'interrupted', 'unlockrequired',
+  'codecchange', 'skip', 'decodeerror', 'sourceoffline', 'sourceonline',
+];
+
+/** A player under observation: every event noted, the output recorded. */
+class Listening {
+  log = [];
+
+  static async start({ module = '/seamcast/player/index.js', rate, context: own = true, options = {}, channels = 2 }) {
+    const listening = new Listening();
+    const { Player } = await import(module);
+    listening.context = own ? await context(rate) : undefined;
+    // WebKit's clock begins to move some time after the context says it runs.
+    while (listening.context && listening.context.currentTime < 0.02) await sleep(5);
+    listening.player = new Player(own ? { ...options, context: listening.context } : options);
+    listening.context ??= listening.player.context;
+    for (const type of EVENTS) {
+      listening.player.addEventListener(type, (event) => {
+        const { error } = event;
+        listening.log.push({ type, ms: performance.now(), frame: Math.round(listening.context.currentTime * listening.context.sampleRate),
+          time: listening.player.currentTime, ...event.detail, ...(error && { error: `${error.reason}: ${error.message}` }),
+          ...(event.detail?.cause && { cause: String(event.detail.cause) }) });
+      });
+    }
+    listening.recorder = await Recorder.tap(listening.player.node, channels);
+    listening.watch = new ClockWatch(listening.context);
+    return listening;
+  }
+
+  count(type) { return this.log.filter((entry) => entry.type === type).length; }
+
+  /** Waits until `type` has fired `times` times in all; an `error` ends the wait. */
+  async wait(type, ms = 30_000, times = 1) {
+    const end = performance.now() + ms;
+    while (this.count(type) < times) {
+      const failed = type !== 'error' && this.log.find((entry) => entry.type === 'error');
+      if (failed) throw new Error(`the player failed: ${failed.error}; events ${this.story()}`);
+      if (performance.now() > end) throw new Error(`no ${type} within ${ms} ms; events ${this.story()}; ${JSON.stringify(this.player.getStats())}`);
+      await sleep(10);
+    }
+    return this.log.filter((entry) => entry.type === type)[times - 1];
+  }
+
+  story() { return this.log.map(({ type, ms }) => `${type}@${Math.round(ms)}`).join(' '); }
+
+  /** Ends it and sends the recording as `name`. */
+  async finish(name, tail = 0.15) {
+    const end = this.context.currentTime + tail;
+    const patience = performance.now() + 5000;
+    while (this.context.currentTime < end && performance.now() < patience) await sleep(10);
+    const result = {
+      log: this.log, stats: this.player.getStats(), clock: this.watch.read(), currentTime: this.player.currentTime,
+      duration: String(this.player.duration), ended: this.player.ended, bytes: this.player.getStats().bytesReceived,
+    };
+    await this.recorder.stop(name);
+    await this.player.close();
+    await this.context.close().catch(() => {});
+    return result;
+  }
+}
+
+/** Appends `bytes` cut at random, waiting for each as a host should. */
+async function appendAll(player, bytes, seed, largest) {
+  for (const piece of pieces(bytes, seed, largest)) await player.append(piece);
+  player.endOfStream();
+}
+
+const load = async (url) => new Uint8Array(await (await fetch(url)).arrayBuffer());
+
+async function sha256(...arrays) {
+  const bytes = new Uint8Array(await new Blob(arrays).arrayBuffer());
+  return [...new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))].map((b) => b.toString(16).padStart(2, '0')).join('');
+}
+
+Object.assign(bench, { Listening, appendAll, pieces, load, sha256, listening: {} });
+
+/** Whether the page's policy forbids `eval`. */
+bench.isPolicyOn = async () => {
+  const saw = event(document, 'securitypolicyviolation', 1000).then(() => true, () => false);
+  try {
+    // A string in a timer is evaluated only where the policy allows it; it throws nothing.
+    setTimeout('globalThis.benchEvaluated = true', 0);
+  } catch { /* some browsers throw */ }
+  await saw;
+  await sleep(50);
+  // The violation was provoked; whatever else is violated still counts.
+  globalThis.benchErrors = (globalThis.benchErrors ?? []).filter((text) => !/policy violation: script-src\S* eval/.test(text));
+  return globalThis.benchEvaluated === undefined;
+};
+
+// Drivers evaluate functions where a dynamic import may have no base.
+bench.import = (module) => import(module);

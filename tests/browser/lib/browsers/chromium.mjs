@@ -8,7 +8,7 @@ import { favourAudio } from '../machine.mjs';
 
 const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 
-export async function open(machine, { audible = false, autoplay = true } = {}) {
+export async function open(machine, { audible = false, autoplay = true, args = [] } = {}) {
   const executablePath = process.env.CHROMIUM ?? PLACES.find((place) => existsSync(place));
   if (!executablePath) throw new Error('chromium is not installed; `cargo xtask test` installs it, or set CHROMIUM');
   if (audible) await machine.pulse();
@@ -20,7 +20,7 @@ export async function open(machine, { audible = false, autoplay = true } = {}) {
     args: [
       '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-dev-shm-usage',
       '--disable-background-networking', '--disable-component-update', '--disable-sync',
-      ...(autoplay ? ['--autoplay-policy=no-user-gesture-required'] : []),
+      ...(autoplay ? ['--autoplay-policy=no-user-gesture-required'] : []), ...args,
     ],
   });
   favourAudio();

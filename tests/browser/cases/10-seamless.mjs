@@ -1,0 +1,195 @@
+// What ffmpeg publishes is what leaves `player.node`: every frame of it, once.
+
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { chained, file, published } from '../lib/fixtures.mjs';
+import { SINE, signal } from '../lib/reference.mjs';
+
+const RATES = [44100, 48000, 96000];
+
+/** Recorded at the codec's own rate nothing was resampled, so almost nothing may differ. */
+const limits = (codec, rate) => ({ limit: (codec === 'opus' && rate === 48000) || (codec === 'mp3' && rate === 44100) ? 2e-4 : 1e-3 });
+
+/** Plays `source` to its end in a page and returns the log beside the recording. */
+async function listen(page, site, name, setup, source) {
+  const result = await page.run(async ({ name, setup, source }) => {
+    const listening = await bench.Listening.start(setup);
+    const { player } = listening;
+    if (source.append) {
+      const bytes = await bench.load(source.append);
+      bench.appendAll(player, bytes, source.seed, source.largest).catch((error) => console.error(error));
+    } else if (source.plainSocket) {
+      player.srcObject = new WebSocket(source.plainSocket);
+    } else if (source.stream) {
+      player.srcObject = (await fetch(source.stream)).body;
+    } else {
+      player.src = source.src;
+    }
+    await player.play();
+    await listening.wait('ended', 60_000);
+    return listening.finish(name);
+  }, { name, setup, source });
+  return { ...result, recorded: site.take(name) };
+}
+
+function steady(result, what) {
+  assert.equal(result.stats.underrunEvents, 0, `${what}: underruns; ${JSON.stringify(result.stats)}`);
+  assert.equal(result.ended, true, what);
+  assert.deepEqual(result.log.filter(({ type }) => ['error', 'decodeerror', 'skip', 'reconnecting'].includes(type)), [], what);
+}
+
+export default [
+  {
+    name: 'seamless: ffmpeg → relay → player, Opus and MP3, 44.1, 48 and 96 kHz',
+    limit: 120_000,
+    async run(tools) {
+      const relay = await tools.relay();
+      const page = await tools.page();
+      const sources = [];
+      for (const codec of ['opus', 'mp3']) {
+        for (const kind of ['sine', 'noise']) {
+          const mount = `/${kind}.${codec}`;
+          const copy = join(tools.folder, `${tools.browserName}-${kind}-${Date.now()}.${codec}`);
+          const program = relay.publish(mount, signal(kind, 5, codec === 'mp3' ? 44100 : 48000), codec, copy);
+          sources.push({ codec, kind, mount, copy, program });
+        }
+      }
+      const results = await Promise.all(sources.map(async (one) => {
+        await relay.mounted(one.mount);
+        return Promise.all(RATES.map(async (rate) => {
+          const what = `${one.kind} ${one.codec} at ${rate}`;
+          const src = relay.ws(`${one.mount}?from=start`);
+          return { rate, what, one, ...await listen(page, tools.site, what, { rate, options: { mode: 'complete' } }, { src }) };
+        }));
+      }));
+      for (const { program } of sources) await program.succeeded();
+      const failures = [];
+      for (const result of results.flat()) {
+        const { rate, what, one } = result;
+        one.reference ??= published(one.copy);
+        try {
+          steady(result, what);
+          tools.seamless(one.reference(rate), result.recorded, { hertz: one.kind === 'sine' ? SINE : 0, ...limits(one.codec, rate) }, what);
+        } catch (error) {
+          failures.push(error.message);
+        }
+      }
+      assert.deepEqual(failures, []);
+    },
+  },
+  {
+    name: 'seamless: append() in random pieces',
+    limit: 120_000,
+    async run(tools) {
+      const page = await tools.page();
+      const media = file(tools, 'noise', 'opus', { seconds: 2 });
+      const mp3 = file(tools, 'noise', 'mp3', { seconds: 2 });
+      const cuttings = tools.browserName === 'chromium' ? 20 : 6;
+      const runs = Array.from({ length: cuttings }, (_, n) => (async () => {
+        const one = n % 3 === 2 ? mp3 : media;
+        const rate = one === mp3 ? 44100 : 48000;
+        // Piece sizes from single bytes to the whole file.
+        const source = { append: one.url, seed: 1000 + n, largest: [1, 16, 300, 4096, 1 << 20][n % 5] };
+        const result = await listen(page, tools.site, `append-${n}`, { rate, options: { mode: 'complete' } }, source);
+        steady(result, `cutting ${n}`);
+        return tools.seamless(one.reference(rate), result.recorded, { limit: 2e-4 }, `cutting ${n}`);
+      })());
+      await Promise.all(runs);
+    },
+  },
+  {
+    name: 'seamless: WebSocket framed and plain, fetch and a stream carry the same frames',
+    limit: 90_000,
+    async run(tools) {
+      const relay = await tools.relay();
+      const page = await tools.page();
+      const copy = join(tools.folder, `${tools.browserName}-transports-${Date.now()}.opus`);
+      const program = relay.publish('/noise.opus', signal('noise', 4), 'opus', copy);
+      await relay.mounted('/noise.opus');
+      const sources = {
+        framed: { src: relay.ws('/noise.opus?from=start') },
+        plain: { plainSocket: relay.ws('/noise.opus?from=start&mode=complete') },
+        fetch: { src: relay.url('/noise.opus?from=start') },
+        stream: { stream: relay.url('/noise.opus?from=start') },
+      };
+      const results = await Promise.all(Object.entries(sources).map(async ([what, source]) =>
+        [what, await listen(page, tools.site, what, { rate: 48000, options: { mode: 'complete' } }, source)]));
+      await program.succeeded();
+      const reference = published(copy)(48000);
+      for (const [what, result] of results) {
+        steady(result, what);
+        tools.seamless(reference, result.recorded, { limit: 2e-4 }, what);
+      }
+    },
+  },
+  {
+    name: 'seamless: a late listener hears the live edge without a seam',
+    limit: 90_000,
+    async run(tools) {
+      const relay = await tools.relay();
+      const page = await tools.page();
+      const sources = ['opus', 'mp3'].map((codec) => {
+        const copy = join(tools.folder, `${tools.browserName}-late-${Date.now()}.${codec}`);
+        return { codec, copy, rate: codec === 'mp3' ? 44100 : 48000,
+          program: relay.publish(`/noise.${codec}`, signal('noise', 8, codec === 'mp3' ? 44100 : 48000), codec, copy) };
+      });
+      await Promise.all(sources.map(({ codec }) => relay.mounted(`/noise.${codec}`)));
+      await new Promise((done) => setTimeout(done, 3500));
+      const joins = sources.flatMap((one) => [
+        { one, what: `${one.codec} framed`, source: { src: relay.ws(`/noise.${one.codec}`) } },
+        { one, what: `${one.codec} plain`, source: { plainSocket: relay.ws(`/noise.${one.codec}`) } },
+        { one, what: `${one.codec} fetch`, source: { src: relay.url(`/noise.${one.codec}`) } },
+      ]);
+      const results = await Promise.all(joins.map(async (join) =>
+        ({ ...join, result: await listen(page, tools.site, join.what, { rate: join.one.rate }, join.source) })));
+      for (const { program } of sources) await program.succeeded();
+      for (const { one, what, result } of results) {
+        one.reference ??= published(one.copy)(one.rate);
+        steady(result, what);
+        // A decoder that starts mid-stream needs a moment to converge (RFC 7845 §4.6: 80 ms);
+        // MP3's bit reservoir may reach back over several frames.
+        const lead = Math.round(0.1 * one.rate);
+        const { first, last } = bounds(result.recorded.channels[1]);
+        const settled = { ...result.recorded, channels: result.recorded.channels.map((plane) => plane.slice(first + lead)) };
+        const { offset } = tools.seamless(one.reference, settled, { whole: false, limit: 1e-3 }, what);
+        const joinedAt = (-offset - lead) / one.rate;
+        const heard = (last - first) / one.rate;
+        tools.note(`${what}: joined at ${joinedAt.toFixed(2)} s, heard ${heard.toFixed(2)} s`);
+        assert.ok(joinedAt > 0.3, `${what} joined at ${joinedAt} s, which is no late join`);
+        // To the very end: what was heard and where it began make up the whole.
+        const end = bounds(one.reference.channels[1]).last;
+        assert.ok(Math.abs(-offset - lead + (last - first) - end) <= 1, `${what} ended ${-offset - lead + (last - first) - end} frames off the programme's end`);
+      }
+    },
+  },
+  {
+    name: 'seamless: chained Ogg and MP3 after MP3',
+    limit: 90_000,
+    async run(tools) {
+      const relay = await tools.relay();
+      const page = await tools.page();
+      const links = [
+        file(tools, 'noise', 'opus', { seconds: 1.3 }), file(tools, 'noise', 'opus', { seconds: 0.77, more: ['-frame_duration', '60'] }),
+        file(tools, 'noise', 'opus', { seconds: 1.1, more: ['-application', 'lowdelay', '-frame_duration', '5'] }),
+      ];
+      const chain = chained(tools, links);
+      const appended = await listen(page, tools.site, 'chain-append', { rate: 48000, options: { mode: 'complete' } }, { append: chain.url, seed: 5, largest: 5000 });
+      const upload = relay.upload('/chain.opus', chain.path, { rate: '24k' });
+      await relay.mounted('/chain.opus');
+      const relayed = await listen(page, tools.site, 'chain-relay', { rate: 48000, options: { mode: 'complete' } }, { src: relay.ws('/chain.opus?from=start') });
+      await upload.succeeded();
+      for (const [what, result] of [['appended', appended], ['through the relay', relayed]]) {
+        steady(result, what);
+        tools.seamless(chain.reference(48000), result.recorded, { limit: 2e-4 }, what);
+      }
+    },
+  },
+];
+
+function bounds(plane, level = 0.02) {
+  let first = 0;
+  while (first < plane.length && Math.abs(plane[first]) <= level) first++;
+  let last = plane.length - 1;
+  while (last >= 0 && Math.abs(plane[last]) <= level) last--;
+  return { first, last };
+}

@@ -1,0 +1,238 @@
+// Ends, pauses, faults of the network, a busy page.
+
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { extent, silences, silentMs } from '../lib/analysis.mjs';
+import { file, published } from '../lib/fixtures.mjs';
+import { sleep } from '../lib/process.mjs';
+import { Proxy } from '../lib/proxy.mjs';
+import { signal } from '../lib/reference.mjs';
+
+/** Starts a player in the page as `bench.listening[name]`. */
+const start = (page, name, setup, src) => page.run(async ({ name, setup, src }) => {
+  const listening = bench.listening[name] = await bench.Listening.start(setup);
+  if (src) {
+    listening.player.src = src;
+    await listening.player.play();
+  }
+}, { name, setup, src });
+
+const wait = (page, name, type, ms, times) => page.run(({ name, type, ms, times }) => bench.listening[name].wait(type, ms, times), { name, type, ms, times });
+
+async function finish(page, site, name) {
+  const result = await page.run((name) => bench.listening[name].finish(name), name);
+  return { ...result, recorded: site.take(name) };
+}
+
+/** The pieces of sound in a recording, parted by at least `ms` of silence. */
+function pieces(recorded, ms = 2) {
+  const plane = recorded.channels[1];
+  const { first, last } = extent(plane, 1e-4);
+  const gaps = silences(plane, { from: first, to: last, least: Math.round(ms * recorded.rate / 1000), level: 1e-5 });
+  const starts = [first, ...gaps.map(({ frame, frames }) => frame + frames)];
+  const ends = [...gaps.map(({ frame }) => frame), last + 1];
+  return starts.map((from, n) => ({ from, to: ends[n], sound: { ...recorded, channels: recorded.channels.map((c) => c.slice(from, ends[n])) } }));
+}
+
+/** Where a piece of sound lies in the reference, and that it is it. */
+function placed(tools, reference, piece, what, fade = 0) {
+  const cut = Math.round(fade * piece.sound.rate);
+  const sound = { ...piece.sound, channels: piece.sound.channels.map((c) => c.slice(cut, c.length - cut)) };
+  const { offset } = tools.seamless(reference, sound, { whole: false, limit: 1e-3 }, what);
+  return { from: -offset - cut, to: -offset - cut + piece.to - piece.from };
+}
+
+export default [
+  {
+    name: 'playing: the end of the source is played to its last frame, then ended',
+    async run(tools) {
+      const page = await tools.page();
+      const media = file(tools, 'noise', 'opus', { seconds: 1.5 });
+      const result = await page.run(async (url) => {
+        const listening = await bench.Listening.start({ rate: 48000, options: { mode: 'complete' } });
+        await bench.appendAll(listening.player, await bench.load(url), 3, 8192);
+        await listening.player.play();
+        const ended = await listening.wait('ended');
+        return { ended, ...await listening.finish('end') };
+      }, media.url);
+      const recorded = tools.site.take('end');
+      tools.seamless(media.reference(48000), recorded, { limit: 2e-4 });
+      const { last } = extent(recorded.channels[1]);
+      const late = (result.ended.frame - (recorded.firstFrame + last)) / 48;
+      tools.note(`ended ${late.toFixed(0)} ms after the last frame; events ${result.log.map(({ type }) => type).join(' ')}`);
+      assert.ok(late >= 0, `ended was told ${-late} ms before the last frame`);
+      assert.ok(Math.abs(result.currentTime - 1.5) < 0.002, `currentTime is ${result.currentTime} at the end of 1.5 s`);
+      const order = ['play', 'loadedmetadata', 'playing', 'ended'].map((type) => result.log.findIndex((entry) => entry.type === type));
+      assert.ok(order.every((at) => at >= 0), JSON.stringify(result.log));
+    },
+  },
+  {
+    name: 'playing: pause and play lose and repeat nothing',
+    async run(tools) {
+      const page = await tools.page();
+      const media = file(tools, 'noise', 'opus', { seconds: 3 });
+      await page.run(async (url) => {
+        const listening = bench.listening.pause = await bench.Listening.start({ rate: 48000, options: { mode: 'complete' } });
+        const { player } = listening;
+        bench.appendAll(player, await bench.load(url), 4, 8192);
+        await player.play();
+        for (let n = 0; n < 2; n++) {
+          await bench.sleep(600);
+          player.pause();
+          const before = player.currentTime;
+          await bench.sleep(500);
+          if (Math.abs(player.currentTime - before) > 0.001) throw new Error(`currentTime went from ${before} to ${player.currentTime} in a pause`);
+          await player.play();
+        }
+        await listening.wait('ended');
+      }, media.url);
+      const result = await finish(page, tools.site, 'pause');
+      const reference = media.reference(48000);
+      const parts = pieces(result.recorded, 100);
+      assert.equal(parts.length, 3, `${parts.length} pieces of sound: ${JSON.stringify(parts.map(({ from, to }) => [from, to]))}`);
+      let expected = extent(reference.channels[1], 1e-4).first;
+      parts.forEach((part, n) => {
+        const { from, to } = placed(tools, reference, part, `piece ${n + 1}`, 0.006);
+        // A pause may fade, and so may what follows it.
+        assert.ok(Math.abs(from - expected) <= 480, `piece ${n + 1} begins ${from - expected} frames from where the last ended`);
+        expected = to;
+      });
+      assert.equal(result.stats.underrunEvents, 0);
+    },
+  },
+  {
+    name: 'playing: a main thread blocked for 2 s is inaudible',
+    async run(tools) {
+      const page = await tools.page();
+      const media = file(tools, 'noise', 'opus', { seconds: 5 });
+      await page.run(async (url) => {
+        const listening = bench.listening.blocked = await bench.Listening.start({ rate: 48000, options: { mode: 'complete' } });
+        bench.appendAll(listening.player, await bench.load(url), 6, 8192);
+        await listening.player.play();
+        await bench.sleep(700);
+        bench.block(2000);
+        await listening.wait('ended');
+      }, media.url);
+      const result = await finish(page, tools.site, 'blocked');
+      tools.seamless(media.reference(48000), result.recorded, { limit: 2e-4 });
+      assert.equal(result.stats.underrunEvents, 0);
+    },
+  },
+  {
+    name: 'playing: a network stall shorter than the buffer is inaudible, a longer one is one gap, told truly',
+    limit: 90_000,
+    async run(tools) {
+      const relay = await tools.relay();
+      const proxy = await new Proxy(relay.port).start();
+      tools.finally(() => proxy.stop());
+      const page = await tools.page();
+      const copy = join(tools.folder, `${tools.browserName}-stall-${Date.now()}.opus`);
+      const program = relay.publish('/noise.opus', signal('noise', 13), 'opus', copy);
+      await relay.mounted('/noise.opus');
+      await sleep(2500);
+      await start(page, 'stall', { rate: 48000, options: { mode: 'complete', latency: 1.2 } }, proxy.ws('/noise.opus?from=-2'));
+      await sleep(1500);
+      proxy.stall();
+      await sleep(500);
+      proxy.flow();
+      await sleep(1500);
+      assert.equal(await page.run(() => bench.listening.stall.count('underrun')), 0, 'underruns after the short stall');
+      proxy.stall();
+      await sleep(3000);
+      proxy.flow();
+      await wait(page, 'stall', 'ended', 60_000);
+      const result = await finish(page, tools.site, 'stall');
+      await program.succeeded();
+      const reference = published(copy)(48000);
+      const parts = pieces(result.recorded, 20);
+      assert.equal(parts.length, 2, `${parts.length} pieces of sound, events ${JSON.stringify(result.log)}`);
+      const places = parts.map((part, n) => placed(tools, reference, part, `piece ${n + 1}`, 0.006));
+      assert.ok(Math.abs(places[1].from - places[0].to) <= 480, `${places[1].from - places[0].to} frames lost or repeated over the gap`);
+      const gap = (parts[1].from - parts[0].to) / 48;
+      const told = result.log.filter(({ type }) => type === 'underrun');
+      assert.equal(told.length, 1, JSON.stringify(told));
+      tools.note(`a gap of ${gap.toFixed(1)} ms, told as ${told[0].silenceMs.toFixed(1)} ms`);
+      assert.ok(Math.abs(told[0].silenceMs - gap) < 15, `told ${told[0].silenceMs} ms of ${gap} ms`);
+    },
+  },
+  {
+    name: 'playing: a broken connection is resumed without a click or a repeat',
+    limit: 90_000,
+    async run(tools) {
+      const relay = await tools.relay();
+      const proxy = await new Proxy(relay.port).start();
+      tools.finally(() => proxy.stop());
+      // Browsers log a WebSocket that breaks, which no page can prevent.
+      const page = await tools.page(undefined, { tolerate: /WebSocket|ws:\/\/|can.t establish a connection|was interrupted/i });
+      const copy = join(tools.folder, `${tools.browserName}-cut-${Date.now()}.opus`);
+      const program = relay.publish('/noise.opus', signal('noise', 9), 'opus', copy);
+      await relay.mounted('/noise.opus');
+      await sleep(3000);
+      await start(page, 'cut', { rate: 48000, options: { mode: 'complete', latency: 1.5, reconnect: { baseDelay: 100 } } }, proxy.ws('/noise.opus?from=-3'));
+      await sleep(1500);
+      proxy.cut();
+      await wait(page, 'cut', 'reconnected', 15_000);
+      await wait(page, 'cut', 'ended', 60_000);
+      const result = await finish(page, tools.site, 'cut');
+      await program.succeeded();
+      tools.note(`events ${result.log.map(({ type }) => type).join(' ')}`);
+      assert.equal(result.log.find(({ type }) => type === 'reconnected').recovered, true);
+      assert.ok(proxy.connections >= 2);
+      assert.equal(result.stats.underrunEvents, 0, JSON.stringify(result.stats));
+      assert.equal(silentMs(result.recorded, 1), 0, 'silence');
+      tools.seamless(published(copy)(48000), result.recorded, { whole: false, limit: 1e-3 });
+    },
+  },
+  {
+    name: 'playing: a relay that dies and comes back is found again',
+    limit: 90_000,
+    async run(tools) {
+      const relay = await tools.relay();
+      const page = await tools.page(undefined, { tolerate: /WebSocket|ws:\/\/|can.t establish a connection|was interrupted/i });
+      const folder = (n) => join(tools.folder, `${tools.browserName}-dies-${n}-${Date.now()}.opus`);
+      const first = relay.publish('/noise.opus', signal('noise', 30), 'opus', folder(1));
+      await relay.mounted('/noise.opus');
+      await start(page, 'dies', { rate: 48000, options: { reconnect: { baseDelay: 100, maxDelay: 400 } } }, relay.ws('/noise.opus?from=start'));
+      await sleep(1500);
+      await relay.kill();
+      first.kill();
+      await wait(page, 'dies', 'reconnecting', 15_000);
+      await sleep(700);
+      await relay.start();
+      const copy = folder(2);
+      const again = relay.publish('/noise.opus', signal('noise', 5), 'opus', copy);
+      await wait(page, 'dies', 'reconnected', 20_000);
+      await wait(page, 'dies', 'ended', 60_000);
+      const result = await finish(page, tools.site, 'dies');
+      await again.succeeded();
+      const { log } = result;
+      tools.note(`events ${log.map(({ type }) => type).join(' ')}`);
+      assert.equal(log.filter(({ type }) => type === 'reconnected').at(-1).recovered, false, 'a new log cannot hold the old position');
+      // The last thing heard is the end of what the second source sent.
+      const reference = published(copy)(48000);
+      const last = pieces(result.recorded, 50).at(-1);
+      const { to } = placed(tools, reference, last, 'after the restart', 0.1);
+      const end = extent(reference.channels[1], 1e-4).last + 1;
+      assert.ok(Math.abs(to - end) <= 2, `ended ${to - end} frames from the programme's end`);
+    },
+  },
+  {
+    name: 'playing: an address without a stream is told as an error with a remedy',
+    async run(tools) {
+      const relay = await tools.relay();
+      const page = await tools.page(undefined, { tolerate: /WebSocket|ws:\/\/|404|can.t establish a connection/i });
+      for (const src of [relay.ws('/nothing.opus'), relay.url('/nothing.opus')]) {
+        const error = await page.run(async (src) => {
+          const listening = await bench.Listening.start({ rate: 48000, options: { reconnect: { baseDelay: 50, maxDelay: 100 } } });
+          listening.player.src = src;
+          const rejected = await listening.player.play().then(() => 'it plays', (e) => e.name);
+          const { error } = listening.player;
+          await listening.finish('nothing');
+          return { rejected, reason: error?.reason, remedy: error?.remedy, told: listening.count('error') };
+        }, src);
+        assert.equal(error.reason, 'mount_not_found', JSON.stringify(error));
+        assert.ok(error.remedy && error.told === 1 && error.rejected === 'PlayerError', JSON.stringify(error));
+      }
+    },
+  },
+];

@@ -1,0 +1,104 @@
+// The package as pages use it: the decoder alone, a strict policy, no secure context.
+
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { chained, file } from '../lib/fixtures.mjs';
+
+/** What a `StreamDecoder` makes of `bytes` cut by `pieces`: a digest and counts. The same text runs in page and Node. */
+async function decodeAll(StreamDecoder, cuttings, sha256) {
+  const decoder = await StreamDecoder.create();
+  const results = [];
+  for (const pieces of cuttings) {
+    const planes = [];
+    let errors = 0;
+    const keep = (out) => {
+      errors += out.errors.length;
+      out.channelData.forEach((plane, c) => (planes[c] ??= []).push(plane.slice()));
+    };
+    for (const piece of pieces) keep(decoder.decode(piece));
+    keep(decoder.flush());
+    decoder.reset();
+    results.push({ sha: await sha256(...planes.flat()), frames: planes[0]?.reduce((sum, plane) => sum + plane.length, 0) ?? 0, channels: planes.length, errors });
+  }
+  decoder.free();
+  return results;
+}
+
+export default [
+  {
+    name: 'package: StreamDecoder in a page gives what it gives in Node',
+    async run(tools) {
+      const page = await tools.page();
+      const files = [
+        file(tools, 'noise', 'opus', { seconds: 2 }), file(tools, 'noise', 'mp3', { seconds: 2 }),
+        chained(tools, [file(tools, 'noise', 'opus', { seconds: 1.3 }), file(tools, 'sine', 'opus', { seconds: 1 })]),
+      ];
+      const inPage = await page.run(async ({ urls, decodeAll }) => {
+        const { StreamDecoder } = await bench.import('/seamcast/player/decoder.js');
+        const all = await Promise.all(urls.map((url) => bench.load(url)));
+        const cuttings = all.flatMap((bytes, n) => [1, 2].map((seed) => bench.pieces(bytes, seed * 10 + n, 4096)));
+        // A function cannot cross from the suite to the page, its text can.
+        const module = URL.createObjectURL(new Blob([`export default ${decodeAll}`], { type: 'text/javascript' }));
+        return (await bench.import(module)).default(StreamDecoder, cuttings, bench.sha256);
+      }, { urls: files.map(({ url }) => url), decodeAll: String(decodeAll) });
+
+      const built = process.env.SEAMCAST_WEB ?? join(tools.root, 'web', 'dist');
+      const { StreamDecoder } = await import(pathToFileURL(join(built, 'player', 'decoder.js')));
+      const sha256 = async (...arrays) => {
+        const hash = createHash('sha256');
+        for (const array of arrays) hash.update(new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
+        return hash.digest('hex');
+      };
+      const inNode = await decodeAll(StreamDecoder, files.map(({ path }) => [readFileSync(path)]), sha256);
+      files.forEach(({ path, reference }, n) => {
+        const frames = reference(path.endsWith('.mp3') ? 44100 : 48000).channels[0].length;
+        for (const cutting of [inPage[2 * n], inPage[2 * n + 1]]) {
+          assert.equal(cutting.errors, 0);
+          assert.equal(cutting.frames, frames, `${path}: the reference has ${frames} frames`);
+          // Planes of several blocks are joined in the digest, so cuttings must not show.
+          assert.deepEqual(cutting, inNode[n], path);
+        }
+      });
+      tools.note(inNode.map(({ frames, sha }) => `${frames} frames ${sha.slice(0, 12)}`).join(', '));
+    },
+  },
+  {
+    name: 'package: works under a policy of script-src self and wasm-unsafe-eval',
+    async run(tools) {
+      const page = await tools.page('/bench/bench.html?csp');
+      const media = file(tools, 'noise', 'opus', { seconds: 1.5 });
+      await page.run(async (url) => {
+        const violated = await bench.isPolicyOn();
+        if (!violated) throw new Error('the policy of the page is not in force');
+        const listening = await bench.Listening.start({ rate: 48000, options: { mode: 'complete' } });
+        bench.appendAll(listening.player, await bench.load(url), 7, 8192);
+        await listening.player.play();
+        await listening.wait('ended');
+        await listening.finish('policy');
+      }, media.url);
+      tools.seamless(media.reference(48000), tools.site.take('policy'), { limit: 2e-4 });
+    },
+  },
+  {
+    name: 'package: plays in a page that is no secure context',
+    browsers: ['chromium'],
+    browserOptions: { args: ['--host-resolver-rules=MAP lan.test 127.0.0.1'] },
+    async run(tools) {
+      const media = file(tools, 'noise', 'opus', { seconds: 2 });
+      const page = await tools.page(`http://lan.test:${new URL(tools.site.origin).port}/bench/bench.html`);
+      const result = await page.run(async (url) => {
+        if (isSecureContext || AudioContext.prototype.audioWorklet) throw new Error('this page was to be no secure context');
+        const listening = await bench.Listening.start({ rate: 48000, options: { mode: 'complete' } });
+        bench.appendAll(listening.player, await bench.load(url), 8, 8192);
+        await listening.player.play();
+        await listening.wait('ended');
+        return listening.finish('insecure', 0.4);
+      }, media.url);
+      tools.seamless(media.reference(48000), tools.site.take('insecure'), { limit: 2e-4 });
+      assert.equal(result.stats.output, 'buffers');
+    },
+  },
+];
