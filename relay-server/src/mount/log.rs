@@ -1,0 +1,630 @@
+//! The stream log: a bounded ring of immutable chunks and control entries.
+//!
+//! One writer (the mount's ingest) appends; every shard reads. Listeners are
+//! cursors into it, so everything a listener gets derives from here. Entries
+//! are shared by reference count: evicting one frees it when the last
+//! listener that is in the middle of it has moved on.
+
+mod chunk;
+mod join;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use bytes::Bytes;
+use seamcast_media::units::{MediaDuration, MediaTime};
+use seamcast_protocol::chunk::Header;
+use seamcast_protocol::control::ServerMessage;
+use serde_json::{Map, Value};
+
+pub(crate) use chunk::json;
+pub use chunk::{Chunk, Entry, Generation, GenerationConfig, Intro, Kind, Metadata, NewChunk};
+pub use join::{Gap, Join, JoinFrom};
+
+use crate::fanout::wire;
+
+/// How much history is kept. At either bound the oldest entries go; the
+/// newest chunk always stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes, framing and bookkeeping included.
+    pub bytes: usize,
+    /// Media duration.
+    pub duration: MediaDuration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            bytes: 32 << 20,
+            duration: MediaDuration::from_millis(300_000),
+        }
+    }
+}
+
+/// Whether a source feeds the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Status {
+    /// A source is connected or expected.
+    #[default]
+    Live,
+    /// The source was lost and is waited for.
+    Offline,
+    /// Nothing follows.
+    Ended,
+}
+
+/// What the log holds right now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Index of the oldest entry held.
+    pub oldest: u64,
+    /// Index that the next entry will get.
+    pub next: u64,
+    /// Sequence number of the oldest chunk held.
+    pub oldest_seq: u64,
+    /// Sequence number that the next chunk will get.
+    pub next_seq: u64,
+    /// Programme position of the oldest chunk held.
+    pub start: MediaTime,
+    /// Programme position after the newest chunk.
+    pub end: MediaTime,
+    /// Bytes held.
+    pub bytes: usize,
+    /// Whether a source feeds it.
+    pub status: Status,
+}
+
+/// Told about every append, after it; must not block.
+pub trait Notify: Send + Sync {
+    /// The log has grown.
+    fn notify(&self);
+}
+
+/// A mount's stream log.
+pub struct Log {
+    epoch: String,
+    ring: RwLock<Ring>,
+    subscribers: RwLock<Vec<Arc<dyn Notify>>>,
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log")
+            .field("epoch", &self.epoch)
+            .field("head", &self.head())
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    entries: VecDeque<Arc<Entry>>,
+    head: Head,
+    limits: Limits,
+    generation: Option<Arc<Generation>>,
+    tags: Option<Arc<Metadata>>,
+    /// The entry that said offline or end, while that is the status.
+    notice: Option<Arc<Entry>>,
+}
+
+impl Log {
+    /// An empty log. `epoch` must differ from every other log's of the mount
+    /// and hold no colon.
+    pub fn new(epoch: impl Into<String>, limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            epoch: epoch.into(),
+            ring: RwLock::new(Ring {
+                limits,
+                ..Ring::default()
+            }),
+            subscribers: RwLock::new(Vec::new()),
+        })
+    }
+
+    /// Identity; sequence numbers are comparable within one epoch only.
+    pub fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    // Entries are pushed whole, so a poisoned lock still guards a sound ring.
+    fn read_ring(&self) -> RwLockReadGuard<'_, Ring> {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_ring(&self) -> RwLockWriteGuard<'_, Ring> {
+        self.ring.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // ---- writing ----
+
+    /// Starts a generation: chunks appended from now on need these headers.
+    /// Returns its number.
+    pub fn generation(&self, config: GenerationConfig) -> u32 {
+        let mut ring = self.write_ring();
+        let number = ring.generation.as_ref().map_or(1, |g| g.number + 1);
+        ring.generation = Some(Generation::new(number, config));
+        number
+    }
+
+    /// Appends a chunk that is wholly received at `ingest_time` (µs since the
+    /// Unix epoch); returns its sequence number. Without a generation before
+    /// it, without payload, or after the end, it is refused with `None`.
+    pub fn append(&self, chunk: NewChunk<'_>, ingest_time: u64) -> Option<u64> {
+        if chunk.payload.is_empty() || u32::try_from(chunk.payload.len()).is_err() {
+            return None;
+        }
+        // Only one writer: what is read here still holds when it is pushed,
+        // and the payload is framed without the lock.
+        let (generation, tags, seq) = {
+            let ring = self.read_ring();
+            (
+                ring.generation.clone()?,
+                ring.tags.clone(),
+                ring.head.next_seq,
+            )
+        };
+        let header = Header {
+            flags: chunk.flags,
+            generation: generation.number,
+            seq,
+            media_time: chunk.media_time.ticks(),
+            duration: chunk.duration.ticks(),
+            ingest_time,
+        };
+        let kind = Kind::Chunk(Chunk {
+            header,
+            generation,
+            tags,
+            wire: wire::Wire::new(&header, chunk.payload),
+        });
+        self.push(chunk.media_time, |_| kind).then_some(seq)
+    }
+
+    /// Appends tags that belong to `at`.
+    pub fn metadata(&self, at: MediaTime, tags: Map<String, Value>) {
+        let version = self.read_ring().tags.as_ref().map_or(1, |t| t.version + 1);
+        let metadata = Metadata::new(version, at, tags);
+        self.push(at, |ring| {
+            ring.tags = Some(metadata.clone());
+            Kind::Metadata(metadata)
+        });
+    }
+
+    /// Says that the source was lost and for how long it is waited for.
+    pub fn offline(&self, grace_ms: u64) {
+        let frame = frame(&ServerMessage::Offline { grace_ms });
+        let at = self.head().end;
+        self.push(at, |ring| {
+            ring.head.status = Status::Offline;
+            Kind::Offline(frame)
+        });
+    }
+
+    /// Says that the source is back.
+    pub fn online(&self) {
+        let frame = frame(&ServerMessage::Online {});
+        let at = self.head().end;
+        self.push(at, |ring| {
+            ring.head.status = Status::Live;
+            Kind::Online(frame)
+        });
+    }
+
+    /// Ends the programme: `source_ended`, `source_lost` or `removed`.
+    /// Listeners are closed after it. A later call changes nothing.
+    pub fn end(&self, reason: &str) {
+        let head = self.head();
+        if head.status == Status::Ended {
+            return;
+        }
+        let frame = frame(&ServerMessage::End {
+            seq: head.next_seq,
+            media_time: head.end.as_secs_f64(),
+            reason: reason.to_owned(),
+        });
+        self.push(head.end, |ring| {
+            ring.head.status = Status::Ended;
+            Kind::End(frame)
+        });
+    }
+
+    fn push(&self, at: MediaTime, kind: impl FnOnce(&mut Ring) -> Kind) -> bool {
+        let evicted = {
+            let mut ring = self.write_ring();
+            if ring.head.status == Status::Ended {
+                return false;
+            }
+            let kind = kind(&mut ring);
+            ring.push(at, kind)
+        };
+        // Freed here, so that readers do not wait for the allocator.
+        drop(evicted);
+        let subscribers = self
+            .subscribers
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        for subscriber in subscribers.iter() {
+            subscriber.notify();
+        }
+        true
+    }
+
+    /// Changes the bounds from the next append on.
+    pub fn set_limits(&self, limits: Limits) {
+        self.write_ring().limits = limits;
+    }
+
+    // ---- reading ----
+
+    /// What is held right now.
+    pub fn head(&self) -> Head {
+        self.read_ring().head
+    }
+
+    /// The generation that the newest chunks need.
+    pub fn current_generation(&self) -> Option<Arc<Generation>> {
+        self.read_ring().generation.clone()
+    }
+
+    /// The tags in force at the live edge.
+    pub fn current_tags(&self) -> Option<Arc<Metadata>> {
+        self.read_ring().tags.clone()
+    }
+
+    /// Appends up to `max` entries from `index` on to `into`. False when
+    /// history has left `index`.
+    pub fn read(&self, index: u64, max: usize, into: &mut Vec<Arc<Entry>>) -> bool {
+        let ring = self.read_ring();
+        let Some(at) = index.checked_sub(ring.head.oldest) else {
+            return false;
+        };
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        into.extend(ring.entries.iter().skip(at).take(max).cloned());
+        true
+    }
+
+    /// Finds a join point; `burst` is the backlog for a join near the live edge.
+    pub fn join(&self, from: &JoinFrom, burst: MediaDuration) -> Join {
+        let ring = self.read_ring();
+        match from {
+            JoinFrom::Live => ring.back(burst),
+            JoinFrom::Start => ring.join_at(0),
+            JoinFrom::Back(length) => ring.back(*length),
+            JoinFrom::At(at) if *at >= ring.head.end => ring.back(burst),
+            JoinFrom::At(at) => ring.at(*at),
+            JoinFrom::Chunk { epoch, seq } => {
+                let held = ring.head.oldest_seq..=ring.head.next_seq;
+                if *epoch == self.epoch && held.contains(seq) {
+                    return ring.exactly(*seq);
+                }
+                let (found, reason) = if *epoch != self.epoch || *seq > ring.head.next_seq {
+                    (ring.back(burst), "epoch")
+                } else {
+                    (ring.join_at(0), "expired")
+                };
+                Join {
+                    gap: Some(Gap {
+                        from: *seq,
+                        to: found.seq,
+                        reason,
+                    }),
+                    ..found
+                }
+            }
+        }
+    }
+
+    /// The entry that said offline or end, when that is the status and a
+    /// listener that begins at `index` would not come past it.
+    pub fn notice_before(&self, index: u64) -> Option<Arc<Entry>> {
+        let ring = self.read_ring();
+        ring.notice.clone().filter(|entry| entry.index < index)
+    }
+
+    /// Calls `notify` after every append until [`Log::unsubscribe`].
+    pub fn subscribe(&self, notify: Arc<dyn Notify>) {
+        self.subscribers
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(notify);
+    }
+
+    /// Undoes [`Log::subscribe`].
+    pub fn unsubscribe(&self, notify: &Arc<dyn Notify>) {
+        self.subscribers
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|other| !Arc::ptr_eq(other, notify));
+    }
+}
+
+fn frame(message: &ServerMessage) -> Bytes {
+    wire::text_frame(&json(message))
+}
+
+impl Ring {
+    /// Appends and evicts; returns what was evicted.
+    fn push(&mut self, at: MediaTime, kind: Kind) -> Vec<Arc<Entry>> {
+        let entry = Arc::new(Entry {
+            index: self.head.next,
+            seq: self.head.next_seq,
+            at,
+            kind,
+        });
+        match &entry.kind {
+            Kind::Chunk(chunk) => {
+                self.head.next_seq += 1;
+                self.head.end = chunk.end();
+            }
+            Kind::Offline(_) | Kind::End(_) => self.notice = Some(entry.clone()),
+            Kind::Online(_) => self.notice = None,
+            Kind::Metadata(_) => {}
+        }
+        self.head.next += 1;
+        self.head.bytes += entry.cost();
+        let is_chunk = entry.chunk().is_some();
+        self.entries.push_back(entry);
+        let mut evicted = Vec::new();
+        while self.entries.len() > 1 && self.over_limits(is_chunk) {
+            if let Some(entry) = self.entries.pop_front() {
+                self.head.bytes -= entry.cost();
+                self.head.oldest = entry.index + 1;
+                evicted.push(entry);
+            }
+        }
+        if let Some(first) = self.entries.front() {
+            self.head.oldest_seq = first.seq;
+            self.head.start = first.at;
+        }
+        evicted
+    }
+
+    /// Whether the oldest entry must go. Control entries alone evict no
+    /// chunk by time, and never the newest one.
+    fn over_limits(&self, is_chunk: bool) -> bool {
+        let Some(first) = self.entries.front() else {
+            return false;
+        };
+        let newest_chunk = first.seq + 1 == self.head.next_seq && first.chunk().is_some();
+        if newest_chunk && self.entries.len() <= 64 {
+            return false;
+        }
+        let end = first.chunk().map_or(first.at, Chunk::end);
+        self.head.bytes > self.limits.bytes
+            || (is_chunk && self.head.end.since(end) > self.limits.duration)
+    }
+
+    /// Position in `entries` of the first entry for which `before` is false.
+    fn search(&self, before: impl Fn(&Entry) -> bool) -> usize {
+        self.entries.partition_point(|entry| before(entry))
+    }
+
+    /// Near `back` before the live edge, at or before it if a sync point is held there.
+    fn back(&self, back: MediaDuration) -> Join {
+        self.at(self.head.end - back)
+    }
+
+    /// The sync point at or before `target`, else the first one after it.
+    fn at(&self, target: MediaTime) -> Join {
+        let mut at = self.search(|entry| match entry.chunk() {
+            Some(chunk) => chunk.end() <= target,
+            None => entry.at <= target,
+        });
+        if at < self.entries.len() {
+            let before = self.entries.iter().take(at + 1).rposition(is_sync);
+            at = before.unwrap_or(at);
+        }
+        self.join_at(at)
+    }
+
+    /// Begins at the first sync point from `at` on; at the end if none is held.
+    fn join_at(&self, at: usize) -> Join {
+        let found = self.entries.iter().skip(at).position(is_sync);
+        let index = match found {
+            Some(offset) => self.head.oldest + (at + offset) as u64,
+            None => self.head.next,
+        };
+        self.join_index(index, false)
+    }
+
+    /// Begins at chunk `seq`, whatever it is; `seq` must be held or next.
+    fn exactly(&self, seq: u64) -> Join {
+        // Control entries carry the next chunk's number, so those after chunk
+        // seq - 1 come first: a listener that resumes has not had them.
+        let at = self.search(|entry| entry.seq < seq);
+        self.join_index(self.head.oldest + at as u64, true)
+    }
+
+    fn join_index(&self, index: u64, recovered: bool) -> Join {
+        // A listener must come past the end, or it would wait forever.
+        let index = match &self.notice {
+            Some(notice) => index.min(notice.index.max(self.head.oldest)),
+            None => index,
+        };
+        let at = usize::try_from(index - self.head.oldest).unwrap_or(usize::MAX);
+        let (seq, at) = match self.entries.get(at) {
+            Some(entry) => (entry.seq, entry.at),
+            None => (self.head.next_seq, self.head.end),
+        };
+        Join {
+            index,
+            seq,
+            at,
+            recovered,
+            gap: None,
+        }
+    }
+}
+
+fn is_sync(entry: &Arc<Entry>) -> bool {
+    entry.chunk().is_some_and(Chunk::is_sync)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seamcast_protocol::chunk::Flags;
+
+    fn log(limits: Limits) -> Arc<Log> {
+        let log = Log::new("e1", limits);
+        log.generation(GenerationConfig {
+            container: "mpeg".into(),
+            codec: "mp3".into(),
+            sample_rate: 44_100,
+            channels: 2,
+            headers: Bytes::new(),
+        });
+        log
+    }
+
+    fn ms(ms: u64) -> MediaDuration {
+        MediaDuration::from_millis(ms)
+    }
+
+    fn append(log: &Log, n: u64, sync: bool) {
+        let chunk = NewChunk {
+            media_time: MediaTime::ZERO + ms(100 * n),
+            duration: ms(100),
+            flags: if sync { Flags::SYNC } else { Flags(0) },
+            payload: &[n as u8; 100],
+        };
+        assert_eq!(log.append(chunk, 0), Some(n));
+    }
+
+    #[test]
+    fn bounds_hold_in_time_and_bytes() {
+        let long = log(Limits {
+            bytes: usize::MAX,
+            duration: ms(1000),
+        });
+        for n in 0..50 {
+            append(&long, n, true);
+        }
+        let head = long.head();
+        assert_eq!(
+            (head.oldest_seq, head.next_seq, head.oldest, head.next),
+            (39, 50, 39, 50)
+        );
+        let small = log(Limits {
+            bytes: 2000,
+            duration: ms(1_000_000),
+        });
+        for n in 0..50 {
+            append(&small, n, true);
+        }
+        assert!(small.head().bytes <= 2000 && small.head().oldest_seq > 40);
+        let tiny = log(Limits {
+            bytes: 0,
+            duration: ms(0),
+        });
+        for n in 0..3 {
+            append(&tiny, n, true);
+            tiny.metadata(MediaTime::ZERO, Map::new());
+        }
+        assert_eq!(tiny.head().oldest_seq, 2);
+        let mut held = Vec::new();
+        assert!(!tiny.read(0, 9, &mut held) && held.is_empty());
+        assert!(tiny.read(tiny.head().oldest, 9, &mut held));
+        assert_eq!(held.len(), 2);
+    }
+
+    #[test]
+    fn joins_land_on_sync_points() {
+        let log = log(Limits::default());
+        for n in 0..100 {
+            append(&log, n, n % 4 == 1);
+        }
+        let join = |from: &str| {
+            let from = from.parse().expect("join point");
+            log.join(&from, ms(1000))
+        };
+        assert_eq!(join("live").seq, 89);
+        assert_eq!(join("start").seq, 1);
+        assert_eq!(join("-5").seq, 49);
+        assert_eq!(join("-500").seq, 1);
+        assert_eq!(join("2.05").seq, 17);
+        assert_eq!(join("1000").seq, 89);
+        assert!(join("e1:50").recovered);
+        assert_eq!(join("e1:50").seq, 50);
+        assert_eq!(join("e1:100").seq, 100);
+        let other = join("e0:7");
+        assert!(!other.recovered);
+        assert_eq!(
+            other.gap,
+            Some(Gap {
+                from: 7,
+                to: 89,
+                reason: "epoch"
+            })
+        );
+    }
+
+    #[test]
+    fn resuming_what_has_expired_says_what_is_missing() {
+        let log = log(Limits {
+            bytes: usize::MAX,
+            duration: ms(1000),
+        });
+        for n in 0..50 {
+            append(&log, n, true);
+        }
+        let join = log.join(&"e1:5".parse().expect("join point"), ms(0));
+        assert!(!join.recovered);
+        assert_eq!(
+            join.gap,
+            Some(Gap {
+                from: 5,
+                to: 39,
+                reason: "expired"
+            })
+        );
+    }
+
+    #[test]
+    fn nothing_follows_the_end() {
+        let log = log(Limits::default());
+        assert_eq!(log.join(&JoinFrom::Live, ms(500)).index, 0);
+        append(&log, 0, true);
+        log.end("source_ended");
+        log.end("removed");
+        append_refused(&log);
+        let head = log.head();
+        assert_eq!((head.next, head.status), (2, Status::Ended));
+        // Even a join without a burst comes past the end.
+        assert_eq!(log.join(&JoinFrom::Live, ms(0)).index, 1);
+    }
+
+    fn append_refused(log: &Log) {
+        let before = log.head();
+        let late = NewChunk {
+            media_time: MediaTime::ZERO,
+            duration: ms(1),
+            flags: Flags::SYNC,
+            payload: b"x",
+        };
+        assert_eq!(log.append(late, 0), None);
+        assert_eq!(log.head(), before);
+    }
+
+    #[test]
+    fn refuses_what_cannot_be_framed() {
+        let log = Log::new("e", Limits::default());
+        let chunk = |payload| NewChunk {
+            media_time: MediaTime::ZERO,
+            duration: ms(1),
+            flags: Flags::SYNC,
+            payload,
+        };
+        assert_eq!(log.append(chunk(b"x"), 0), None, "no generation");
+        log.generation(GenerationConfig {
+            container: "mpeg".into(),
+            codec: "mp3".into(),
+            sample_rate: 8000,
+            channels: 1,
+            headers: Bytes::new(),
+        });
+        assert_eq!(log.append(chunk(b""), 0), None);
+        assert_eq!(log.append(chunk(b"x"), 0), Some(0));
+    }
+}
