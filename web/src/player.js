@@ -23,6 +23,10 @@ const FROZEN_MS = 4000;
 const PATIENCE_MS = [1000, 3000];
 /** Retries of a source from which nothing has come yet. */
 const FIRST_ATTEMPTS = 3;
+/** How long a mount that played may be missing: a relay was restarted and its source is not back yet. */
+const MOUNT_GONE_MS = 60_000;
+/** Buffer at which a parked connection is made again, seconds: low enough that it is not dropped at once. */
+const UNPARK_BELOW = 8;
 /** Most bytes `append()` holds for an engine that is full. */
 const APPEND_LIMIT = 64 << 20;
 
@@ -82,6 +86,7 @@ export class Player extends EventTarget {
   /** Whether media has to flow before `reconnected` is told. */
   #rejoining = false;
   #recovered = false;
+  #lostAt = 0;
   #serverSaid = '';
 
   /** @type {{bytes: Uint8Array, done: Deferred}[]} */
@@ -298,7 +303,6 @@ export class Player extends EventTarget {
         return;
       }
       this.#engine?.play(now());
-      if (this.#network === 'parked') this.#connect();
       this.#run();
     } catch (cause) {
       if (generation === this.#load) this.#fail(cause instanceof PlayerError ? cause : new PlayerError('decode', String(cause), { cause }));
@@ -520,14 +524,14 @@ export class Player extends EventTarget {
   #prepare() {
     const generation = this.#load;
     this.#starting ??= (async () => {
-      if (this.#src !== null) this.#connect();
+      // At once: a socket handed over delivers from now on, and a new one takes its time as the module does.
+      if (this.#src !== null || this.#srcObject) this.#connect();
       await load(this.#options.wasmUrl);
       if (generation !== this.#load) throw domError('the source was changed', 'AbortError');
       const engine = new Engine(this.#options.mode, ...this.#latency);
       this.#ensureOutput().attach(engine);
       this.#engine = engine;
       this.#pump ??= setInterval(() => this.#run(), PUMP_MS);
-      if (this.#srcObject) this.#connect();
       for (const early of this.#early.splice(0)) early();
       return engine;
     })();
@@ -755,9 +759,13 @@ export class Player extends EventTarget {
       return;
     }
     if (this.#serverSaid) error.message += ` (${this.#serverSaid})`;
-    // An address that has never delivered is more likely wrong than down for the moment.
-    const hopeless = !this.#bytesReceived && (this.#backoff?.attempts ?? 0) >= FIRST_ATTEMPTS;
-    const delay = retry && this.#src !== null && !hopeless ? this.#backoff?.next(this.#goaway?.afterMs) : null;
+    if (!this.#rejoining) this.#lostAt = now();
+    // An address that has never delivered is more likely wrong than down for the moment;
+    // a mount that has just played is more likely waiting for its source than gone.
+    const worthwhile = this.#bytesReceived
+      ? retry || (error.reason === 'mount_not_found' && now() - this.#lostAt < MOUNT_GONE_MS)
+      : retry && (this.#backoff?.attempts ?? 0) < FIRST_ATTEMPTS;
+    const delay = worthwhile && this.#src !== null ? this.#backoff?.next(this.#goaway?.afterMs) : null;
     if (delay === null || delay === undefined) {
       // What has arrived is still played; the failure is told after it.
       if (!this.#playing) this.#fail(error);
@@ -818,7 +826,7 @@ export class Player extends EventTarget {
     if (!engine.full) {
       for (const resolve of this.#waitingForRoom.splice(0)) resolve();
       if (this.#queue.length) this.#drain();
-      if (this.#network === 'parked' && !this.#paused) {
+      if (this.#network === 'parked' && !this.#paused && this.#depth() < UNPARK_BELOW) {
         this.#rejoining = true;
         this.#connect();
       }
