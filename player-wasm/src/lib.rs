@@ -7,8 +7,12 @@
 #![deny(unsafe_code)]
 
 pub mod decode;
+pub mod engine;
+pub mod mix;
 pub mod prebuffer;
 pub mod resample;
+pub mod schedule;
 #[cfg(target_arch = "wasm32")]
 pub mod shell;
 pub mod stream;
+pub mod timeline;

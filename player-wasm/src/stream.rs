@@ -4,10 +4,12 @@
 //! not depend on how the input was cut. One poll delivers at most
 //! [`crate::decode::MAX_FRAMES`] frames, so memory does not grow with the
 //! length of a push beyond the pushed bytes themselves.
+//!
+//! [`Decoding`] is the half behind the demuxer: events to PCM.
 
 use std::collections::VecDeque;
 
-use seamcast_media::demux::{Codec, Container, Demuxer, Event, LinkConfig, Packet};
+use seamcast_media::demux::{Codec, Demuxer, Event, LinkConfig, Packet};
 
 use crate::decode::{Decoder, Planes};
 
@@ -83,91 +85,55 @@ pub enum Item<'a> {
     LinkEnd,
 }
 
-/// A hole being filled.
-#[derive(Debug, Default)]
-struct Hole {
-    left: u64,
+/// What [`Decoding::advance`] did.
+#[derive(Debug)]
+pub enum Step {
+    /// A link begins.
+    Format(Format),
+    /// Tags: names and values.
+    Tags(Vec<(String, String)>),
+    /// PCM is ready: see [`Decoding::audio`].
+    Audio(Ready),
+    /// Bad input was passed over.
+    Error(StreamError),
+    /// The link ended.
+    LinkEnd,
 }
 
-/// Demuxer and decoder as one state machine.
-#[derive(Debug)]
-pub struct StreamDecoder {
-    demuxer: Demuxer,
+/// Which part of the decoder's buffer is to be heard.
+#[derive(Clone, Copy, Debug)]
+pub struct Ready {
+    from: usize,
+    to: usize,
+    concealed: bool,
+}
+
+/// Demuxer events to PCM, with trims and concealment.
+#[derive(Debug, Default)]
+pub struct Decoding {
     decoder: Option<Decoder>,
     format: Option<Format>,
-    hole: Hole,
-    /// Events taken from the demuxer before their turn.
+    /// Frames of a hole still to be filled.
+    hole: u64,
     waiting: VecDeque<Event>,
     errors: VecDeque<StreamError>,
+    /// Coded bytes seen, for error offsets.
     passed: u64,
-    finished: bool,
+    ended: bool,
     concealed: u64,
 }
 
-impl Default for StreamDecoder {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl StreamDecoder {
-    /// Recognises the container by itself.
-    pub fn new() -> Self {
-        Self::with_demuxer(Demuxer::new())
+impl Decoding {
+    /// Takes the demuxer's next event; feed one whenever
+    /// [`Decoding::advance`] has nothing.
+    pub fn feed(&mut self, event: Event) {
+        self.waiting.push_back(event);
     }
 
-    /// Reads `container` only.
-    pub fn with_container(container: Container) -> Self {
-        Self::with_demuxer(Demuxer::with_container(container))
-    }
-
-    fn with_demuxer(demuxer: Demuxer) -> Self {
-        Self {
-            demuxer,
-            decoder: None,
-            format: None,
-            hole: Hole::default(),
-            waiting: VecDeque::new(),
-            errors: VecDeque::new(),
-            passed: 0,
-            finished: false,
-            concealed: 0,
-        }
-    }
-
-    /// Takes the next bytes. After [`StreamDecoder::finish`], they begin
-    /// another stream.
-    pub fn push(&mut self, bytes: &[u8]) {
-        if self.finished {
-            self.reset();
-        }
-        self.demuxer.push(bytes);
-    }
-
-    /// The input ended: what is pending comes out of the polls that follow.
-    pub fn finish(&mut self) {
-        if !self.finished {
-            self.finished = true;
-            self.demuxer.finish();
-        }
-    }
-
-    /// The transport lost bytes before the next push.
-    pub fn note_gap(&mut self) {
-        self.demuxer.note_gap();
-    }
-
-    /// Forgets everything, as if new.
-    pub fn reset(&mut self) {
-        self.demuxer.reset();
-        self.decoder = None;
-        self.format = None;
-        self.hole = Hole::default();
-        self.waiting.clear();
-        self.errors.clear();
-        self.passed = 0;
-        self.finished = false;
-        self.concealed = 0;
+    /// No event will follow; a hole at the very end is concealed without a
+    /// look at what comes after it.
+    pub fn end(&mut self) {
+        self.ended = true;
     }
 
     /// The format of the PCM delivered last.
@@ -180,48 +146,54 @@ impl StreamDecoder {
         self.concealed
     }
 
-    /// The next item, or `None` until more is pushed.
-    pub fn poll(&mut self) -> Option<Item<'_>> {
+    /// The next step, or `None` until another event is fed.
+    pub fn advance(&mut self) -> Option<Step> {
         loop {
             if let Some(error) = self.errors.pop_front() {
-                return Some(Item::Error(error));
+                return Some(Step::Error(error));
             }
-            if self.hole.left > 0 {
-                if self.fill_hole()? {
-                    return self.audio(0, 0, true);
+            if self.hole > 0 {
+                if let Some(ready) = self.fill_hole()? {
+                    return Some(Step::Audio(ready));
                 }
                 continue;
             }
-            let event = match self.waiting.pop_front() {
-                Some(event) => event,
-                None => self.demuxer.poll()?,
-            };
-            match event {
+            match self.waiting.pop_front()? {
                 Event::Config(config) => {
                     if let Some(format) = self.start_link(&config) {
-                        return Some(Item::Format(format));
+                        return Some(Step::Format(format));
                     }
                 }
-                Event::Tags(tags) => return Some(Item::Tags(tags)),
+                Event::Tags(tags) => return Some(Step::Tags(tags)),
                 Event::Packet(packet) => {
-                    if let Some(concealed) = self.decode(&packet) {
-                        let (start, end) = (packet.trim_start, packet.trim_end);
-                        if start.saturating_add(end) < packet.duration {
-                            return self.audio(start as usize, end as usize, concealed);
-                        }
+                    if let Some(ready) = self.decode(&packet) {
+                        return Some(Step::Audio(ready));
                     }
                 }
                 Event::Hole(frames) => self.open_hole(frames.0),
-                Event::LinkEnd => return Some(Item::LinkEnd),
+                Event::LinkEnd => return Some(Step::LinkEnd),
                 Event::Fault(fault) => {
                     self.passed = self.passed.max(fault.offset);
-                    return Some(Item::Error(StreamError {
+                    return Some(Step::Error(StreamError {
                         message: fault.message,
                         offset: fault.offset,
                         frames_lost: 0,
                     }));
                 }
             }
+        }
+    }
+
+    /// The PCM of the step just taken.
+    pub fn audio(&self, ready: Ready) -> Audio<'_> {
+        Audio {
+            planes: match &self.decoder {
+                Some(decoder) => decoder.pcm(),
+                None => Planes::none(),
+            },
+            from: ready.from,
+            to: ready.to,
+            concealed: ready.concealed,
         }
     }
 
@@ -249,62 +221,53 @@ impl StreamDecoder {
     fn open_hole(&mut self, frames: u64) {
         let Some(format) = self.format else { return };
         let most = MAX_HOLE_SECS * u64::from(format.sample_rate);
-        let filled = if frames > most { 0 } else { frames };
         self.error(format!("{frames} frames are missing"), frames);
-        self.hole.left = filled;
+        self.hole = if frames > most { 0 } else { frames };
     }
 
-    /// Decodes into the decoder's buffer; tells whether it was concealed, and
-    /// nothing when there is no decoder.
-    fn decode(&mut self, packet: &Packet) -> Option<bool> {
+    fn decode(&mut self, packet: &Packet) -> Option<Ready> {
         self.passed += packet.payload.len() as u64;
         let decoder = self.decoder.as_mut()?;
-        match decoder.decode(&packet.payload, packet.duration) {
-            Ok(()) => Some(false),
-            Err(message) => {
-                self.concealed += u64::from(packet.duration);
-                self.error(message, u64::from(packet.duration));
-                Some(true)
-            }
+        let result = decoder.decode(&packet.payload, packet.duration);
+        let frames = decoder.pcm().frames();
+        let concealed = result.is_err();
+        if let Err(message) = result {
+            self.concealed += u64::from(packet.duration);
+            self.error(message, u64::from(packet.duration));
         }
+        let to = frames.saturating_sub(packet.trim_end as usize);
+        let from = (packet.trim_start as usize).min(to);
+        (from < to).then_some(Ready {
+            from,
+            to,
+            concealed,
+        })
     }
 
-    /// Conceals the next piece of the hole. `Some(true)`: a piece is ready;
-    /// `Some(false)`: look again; `None`: more input decides.
-    fn fill_hole(&mut self) -> Option<bool> {
+    /// Conceals the next piece of the hole. `None`: the next event decides.
+    fn fill_hole(&mut self) -> Option<Option<Ready>> {
         let Some(decoder) = self.decoder.as_mut() else {
-            self.hole.left = 0;
-            return Some(false);
+            self.hole = 0;
+            return Some(None);
         };
-        let piece = u64::from(decoder.stride()).min(self.hole.left);
-        let last = piece == self.hole.left;
+        let piece = u64::from(decoder.stride()).min(self.hole);
+        let last = piece == self.hole;
         // The last piece may be restored from the packet after the hole, so
         // that packet must be here first.
-        if last && self.waiting.is_empty() {
-            match self.demuxer.poll() {
-                Some(event) => self.waiting.push_back(event),
-                None if self.finished => {}
-                None => return None,
-            }
+        if last && self.waiting.is_empty() && !self.ended {
+            return None;
         }
         let next = match self.waiting.front() {
             Some(Event::Packet(packet)) if last => Some(packet.payload.as_slice()),
             _ => None,
         };
         decoder.conceal(piece as u32, next);
-        self.hole.left -= piece;
+        self.hole -= piece;
         self.concealed += piece;
-        Some(true)
-    }
-
-    fn audio(&self, trim_start: usize, trim_end: usize, concealed: bool) -> Option<Item<'_>> {
-        let planes = self.decoder.as_ref()?.pcm();
-        let to = planes.frames().saturating_sub(trim_end);
-        Some(Item::Audio(Audio {
-            planes,
-            from: trim_start.min(to),
-            to,
-            concealed,
+        Some(Some(Ready {
+            from: 0,
+            to: decoder.pcm().frames(),
+            concealed: true,
         }))
     }
 
@@ -314,5 +277,70 @@ impl StreamDecoder {
             offset: self.passed,
             frames_lost,
         });
+    }
+}
+
+/// Demuxer and decoder as one state machine.
+#[derive(Debug, Default)]
+pub struct StreamDecoder {
+    demuxer: Demuxer,
+    decoding: Decoding,
+    finished: bool,
+}
+
+impl StreamDecoder {
+    /// Recognises the container by itself.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next bytes. After [`StreamDecoder::finish`], they begin
+    /// another stream.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.finished {
+            self.reset();
+        }
+        self.demuxer.push(bytes);
+    }
+
+    /// The input ended: what is pending comes out of the polls that follow.
+    pub fn finish(&mut self) {
+        if !self.finished {
+            self.finished = true;
+            self.demuxer.finish();
+        }
+    }
+
+    /// Forgets everything, as if new.
+    pub fn reset(&mut self) {
+        self.demuxer.reset();
+        self.decoding = Decoding::default();
+        self.finished = false;
+    }
+
+    /// The format of the PCM delivered last.
+    pub fn format(&self) -> Option<Format> {
+        self.decoding.format()
+    }
+
+    /// The next item, or `None` until more is pushed.
+    pub fn poll(&mut self) -> Option<Item<'_>> {
+        let step = loop {
+            if let Some(step) = self.decoding.advance() {
+                break step;
+            }
+            match self.demuxer.poll() {
+                Some(event) => self.decoding.feed(event),
+                None if self.finished && !self.decoding.ended => self.decoding.end(),
+                None => return None,
+            }
+        };
+        Some(match step {
+            Step::Format(format) => Item::Format(format),
+            Step::Tags(tags) => Item::Tags(tags),
+            Step::Audio(ready) => Item::Audio(self.decoding.audio(ready)),
+            Step::Error(error) => Item::Error(error),
+            Step::LinkEnd => Item::LinkEnd,
+        })
     }
 }

@@ -4,46 +4,80 @@
 //! (`performance.now()`), media times are seconds, positions of the output
 //! are whole frames of the context's clock as numbers.
 
+use js_sys::{Array, Float32Array, Object, Uint8Array};
+use seamcast_media::demux::{Codec, Container};
+use seamcast_media::units::{MediaDuration, MediaTime};
 use wasm_bindgen::prelude::*;
+
+use super::object;
+use crate::engine::{Engine as Core, Event, Payload};
+use crate::prebuffer::{Latency, Mode};
+use crate::schedule::Slot;
+use crate::stream::Format;
+
+#[wasm_bindgen]
+extern "C" {
+    /// Only for `decodeTimeMs`; the engine itself reads no clock.
+    #[wasm_bindgen(js_namespace = performance, js_name = now)]
+    fn performance_now() -> f64;
+}
+
+/// Input copied into wasm memory at a time.
+const PIECE: u32 = 64 * 1024;
+/// Longest framed message taken.
+const MAX_MESSAGE: u32 = 2 << 20;
 
 /// Bytes in, blocks of PCM for the output and events out. One per player.
 #[wasm_bindgen]
-pub struct Engine {}
+pub struct Engine {
+    core: Core,
+    input: Vec<u8>,
+    busy_ms: f64,
+}
 
 /// A run of PCM and the context frame at which it begins.
 #[wasm_bindgen]
-pub struct Block {}
+pub struct Block {
+    slot: Slot,
+    planes: Vec<Float32Array>,
+}
 
 #[wasm_bindgen]
 impl Block {
     /// Context frame of the first sample.
     #[wasm_bindgen(getter)]
     pub fn frame(&self) -> f64 {
-        0.0
+        self.slot.context as f64
     }
 
     /// Frames held.
     #[wasm_bindgen(getter)]
     pub fn length(&self) -> u32 {
-        0
+        self.slot.frames as u32
     }
 
     /// Channels held: always those given to `setOutput`.
     #[wasm_bindgen(getter)]
     pub fn channels(&self) -> u32 {
-        0
+        self.planes.len() as u32
     }
 
-    /// A copy of one channel.
-    pub fn channel(&self, index: u32) -> js_sys::Float32Array {
-        let _ = index;
-        js_sys::Float32Array::new_with_length(0)
+    /// One channel, in JavaScript's memory: it may be transferred.
+    pub fn channel(&self, index: u32) -> Float32Array {
+        match self.planes.get(index as usize) {
+            Some(plane) => plane.clone(),
+            None => Float32Array::new_with_length(0),
+        }
     }
 
     /// Copies one channel into `target`, which must have `length` elements.
     #[wasm_bindgen(js_name = copyChannel)]
-    pub fn copy_channel(&self, index: u32, target: &js_sys::Float32Array) {
-        let _ = (index, target);
+    pub fn copy_channel(&self, index: u32, target: &Float32Array) {
+        if let Some(plane) = self.planes.get(index as usize)
+            && target.length() >= plane.length()
+        {
+            target.set(plane, 0);
+        }
     }
 }
 
@@ -53,17 +87,26 @@ impl Engine {
     /// bounds are seconds (`0` and `Infinity`: measured, without bounds).
     #[wasm_bindgen(constructor)]
     pub fn new(mode: &str, min_latency: f64, max_latency: f64) -> Self {
-        let _ = (mode, min_latency, max_latency);
-        Self {}
+        let mode = if mode == "complete" {
+            Mode::Complete
+        } else {
+            Mode::Live
+        };
+        Self {
+            core: Core::new(mode, latency(min_latency, max_latency)),
+            input: Vec::new(),
+            busy_ms: 0.0,
+        }
     }
 
     /// Changes the latency bounds, seconds.
     #[wasm_bindgen(js_name = setLatency)]
     pub fn set_latency(&mut self, min: f64, max: f64) {
-        let _ = (min, max);
+        self.core.set_latency(latency(min, max));
     }
 
-    /// Largest time-stretch the prebuffer may ask for, as a fraction (0: off, at most 0.05).
+    /// Largest time-stretch the prebuffer may ask for. There is none yet: the
+    /// value is ignored.
     #[wasm_bindgen(js_name = setStretch)]
     pub fn set_stretch(&mut self, fraction: f64) {
         let _ = fraction;
@@ -75,78 +118,105 @@ impl Engine {
     /// `poll` and a block's start; `horizon` is how far ahead blocks are handed out.
     #[wasm_bindgen(js_name = setOutput)]
     pub fn set_output(&mut self, sample_rate: u32, channels: u32, lead: f64, horizon: f64) {
-        let _ = (sample_rate, channels, lead, horizon);
+        let frames = |secs: f64| (secs.clamp(0.0, 60.0) * f64::from(sample_rate)) as u64;
+        self.core.set_output(
+            sample_rate,
+            channels as usize,
+            frames(lead),
+            frames(horizon),
+        );
     }
 
     /// Bytes of a plain stream (fetch, plain WebSocket, `append`), in order.
     #[wasm_bindgen(js_name = pushBytes)]
-    pub fn push_bytes(&mut self, now: f64, bytes: &[u8]) {
-        let _ = (now, bytes);
+    pub fn push_bytes(&mut self, now: f64, bytes: &Uint8Array) {
+        let began = performance_now();
+        let mut at = 0;
+        while at < bytes.length() {
+            let end = bytes.length().min(at + PIECE);
+            self.take(&bytes.subarray(at, end));
+            self.core.push_bytes(now, &self.input);
+            at = end;
+        }
+        self.busy_ms += performance_now() - began;
     }
 
     /// A binary message of `seamcast.v1`.
     #[wasm_bindgen(js_name = pushChunk)]
-    pub fn push_chunk(&mut self, now: f64, message: &[u8]) {
-        let _ = (now, message);
+    pub fn push_chunk(&mut self, now: f64, message: &Uint8Array) {
+        let began = performance_now();
+        self.take(&message.subarray(0, message.length().min(MAX_MESSAGE)));
+        self.core.push_chunk(now, &self.input);
+        self.busy_ms += performance_now() - began;
     }
 
     /// A `config` message: `container` is `ogg` or `mpeg`, `headers` its decoded bytes.
-    pub fn config(&mut self, generation: u32, container: &str, headers: &[u8]) {
-        let _ = (generation, container, headers);
+    pub fn config(&mut self, generation: u32, container: &str, headers: &Uint8Array) {
+        let container = if container == "mpeg" {
+            Container::Mpeg
+        } else {
+            Container::Ogg
+        };
+        self.take(&headers.subarray(0, headers.length().min(MAX_MESSAGE)));
+        self.core.config(generation, container, &self.input);
     }
 
     /// A `gap` message (or a reconnect that was not `recovered`): the next
     /// chunk need not continue the last.
-    pub fn gap(&mut self) {}
+    pub fn gap(&mut self) {
+        self.core.gap();
+    }
 
     /// A `metadata` message: `json` comes back in a `metadata` event when
     /// media time `at` is audible.
     pub fn metadata(&mut self, at: f64, json: &str) {
-        let _ = (at, json);
+        self.core
+            .metadata(media(at), Payload::Json(json.to_owned()));
     }
 
     /// The programme's whole length in seconds, when known (`NaN`: unknown).
     #[wasm_bindgen(js_name = setDuration)]
     pub fn set_duration(&mut self, seconds: f64) {
-        let _ = seconds;
+        let known = seconds.is_finite() && seconds > 0.0;
+        self.core
+            .set_duration(known.then(|| MediaDuration::from_secs_f64(seconds)));
     }
 
     /// No more input: everything held is played out, then `ended`.
     #[wasm_bindgen(js_name = endOfStream)]
     pub fn end_of_stream(&mut self, now: f64) {
-        let _ = now;
+        self.core.end_of_stream(now);
     }
 
     /// Whether input should be held back: the engine holds as much as it may.
     /// `append()` waits while this is true.
     #[wasm_bindgen(getter)]
     pub fn full(&self) -> bool {
-        false
+        self.core.full()
     }
 
     /// Start (or go on) as soon as the prebuffer allows.
     pub fn play(&mut self, now: f64) {
-        let _ = now;
+        self.core.play(now);
     }
 
     /// Stop at `frame` (the context's present frame); what is scheduled from
     /// there on is cancelled and will be handed out again after `play`.
     pub fn pause(&mut self, now: f64, frame: f64) {
-        let _ = (now, frame);
+        self.core.pause(now, whole(frame));
     }
 
     /// Barge-in: drops everything that is not audible at `frame` and all that
     /// is buffered; playback waits for new input. Returns the seconds of media
     /// played since the stream began or since the last `flush`.
     pub fn flush(&mut self, now: f64, frame: f64) -> f64 {
-        let _ = (now, frame);
-        0.0
+        self.core.flush(now, whole(frame)).as_secs_f64()
     }
 
     /// A seek: drops everything; the input that follows is a new join, of
     /// which `seconds` is the media time when the input does not say it (plain streams).
     pub fn seek(&mut self, now: f64, seconds: f64) {
-        let _ = (now, seconds);
+        self.core.seek(now, media(seconds));
     }
 
     /// Advances everything to `now`, at which the context stood at `frame`.
@@ -154,45 +224,182 @@ impl Engine {
     /// `{type: 'loadedmetadata', codec, sampleRate, channels}`,
     /// `{type: 'codecchange', codec, sampleRate, channels}`, `{type: 'canplay'}`,
     /// `{type: 'playing', mediaTime, frame}`, `{type: 'waiting', mediaTime}`,
-    /// `{type: 'underrun', mediaTime, silenceMs}` (when sound is back),
+    /// `{type: 'underrun', mediaTime, silenceMs}` (when sound is about to be back),
     /// `{type: 'cancel', frame}` (drop what was scheduled at or after `frame`),
-    /// `{type: 'skip', from, to}`, `{type: 'metadata', at, tags | json}`,
+    /// `{type: 'skip', from, to}`, `{type: 'metadata', at, tags: [[name, value]] | json}`,
     /// `{type: 'targetlatencychange', seconds}`,
-    /// `{type: 'decodeerror', message, offset}` (playback goes on), `{type: 'ended'}`.
-    pub fn poll(&mut self, now: f64, frame: f64) -> js_sys::Array {
-        let _ = (now, frame);
-        js_sys::Array::new()
+    /// `{type: 'decodeerror', message, offset, framesLost}` (playback goes on),
+    /// `{type: 'overflow'}` (input was dropped: `full` was ignored), `{type: 'ended'}`.
+    pub fn poll(&mut self, now: f64, frame: f64) -> Array {
+        let began = performance_now();
+        self.core.poll(now, whole(frame));
+        self.busy_ms += performance_now() - began;
+        let events = Array::new();
+        let rate = f64::from(self.core.sample_rate());
+        while let Some(event) = self.core.next_event() {
+            events.push(&describe(event, rate));
+        }
+        events
     }
 
     /// The next block to schedule; call until `undefined` after each `poll`,
     /// after the events of that `poll` were acted on.
     #[wasm_bindgen(js_name = nextBlock)]
     pub fn next_block(&mut self) -> Option<Block> {
-        None
+        let slot = self.core.next_slot()?;
+        let planes = (0..self.core.channels())
+            .map(|channel| Float32Array::from(self.core.pcm(slot, channel)))
+            .collect();
+        Some(Block { slot, planes })
     }
 
     /// The output starved although blocks were in time (worklet counters): `frames` of silence.
     #[wasm_bindgen(js_name = noteStarved)]
     pub fn note_starved(&mut self, frames: f64) {
-        let _ = frames;
+        self.core.note_starved(whole(frames));
     }
 
     /// Media time in seconds at context frame `frame`.
     #[wasm_bindgen(js_name = currentTime)]
     pub fn current_time(&self, frame: f64) -> f64 {
-        let _ = frame;
-        0.0
+        self.core.current_time(whole(frame)).as_secs_f64()
     }
 
     /// `[start, end]` in seconds of what is held and not yet played.
-    pub fn buffered(&self, frame: f64) -> js_sys::Array {
-        let _ = frame;
-        js_sys::Array::new()
+    pub fn buffered(&self, frame: f64) -> Array {
+        let (from, to) = self.core.buffered(whole(frame));
+        Array::of2(&from.as_secs_f64().into(), &to.as_secs_f64().into())
     }
 
     /// The numbers of `PlayerStats` that the engine knows, as a plain object.
-    pub fn stats(&self, frame: f64) -> js_sys::Object {
-        let _ = frame;
-        js_sys::Object::new()
+    pub fn stats(&self, frame: f64) -> Object {
+        let stats = self.core.stats(whole(frame));
+        object(&[
+            ("underrunEvents", stats.underrun_events.into()),
+            ("underrunDuration", stats.underrun_duration.into()),
+            ("totalDuration", stats.total_duration.into()),
+            ("averageLatency", stats.average_latency.into()),
+            ("jitterBufferDelay", stats.jitter_buffer_delay.into()),
+            (
+                "jitterBufferTargetDelay",
+                stats.jitter_buffer_target_delay.into(),
+            ),
+            ("arrivalRate", stats.arrival_rate.into()),
+            ("arrivalSpreadP95", stats.arrival_spread_p95.into()),
+            ("startupDelay", stats.startup_delay.into()),
+            ("predictedSafeStart", stats.predicted_safe_start.into()),
+            ("prebuffer", stats.prebuffer.into()),
+            ("resampleRatio", stats.resample_ratio.into()),
+            ("driftPpm", stats.drift_ppm.into()),
+            ("concealedFrames", (stats.concealed_frames as f64).into()),
+            ("droppedFrames", (stats.dropped_frames as f64).into()),
+            ("bytesReceived", (stats.bytes_received as f64).into()),
+            ("decodeTimeMs", self.busy_ms.into()),
+        ])
+    }
+}
+
+impl Engine {
+    fn take(&mut self, bytes: &Uint8Array) {
+        self.input.resize(bytes.length() as usize, 0);
+        bytes.copy_to(&mut self.input);
+    }
+
+    /// The core, for an output that reads PCM without a copy in between.
+    pub(super) fn core(&mut self) -> &mut Core {
+        &mut self.core
+    }
+}
+
+fn latency(min: f64, max: f64) -> Latency {
+    let min_ms = if min.is_finite() {
+        min.max(0.0) * 1000.0
+    } else {
+        0.0
+    };
+    let max_ms = if max.is_nan() {
+        f64::INFINITY
+    } else {
+        max * 1000.0
+    };
+    Latency {
+        min_ms,
+        max_ms: max_ms.max(min_ms),
+    }
+}
+
+fn media(seconds: f64) -> MediaTime {
+    MediaTime::ZERO + MediaDuration::from_secs_f64(seconds)
+}
+
+/// A count from JavaScript: rounded, never negative.
+fn whole(frame: f64) -> u64 {
+    frame.round() as u64
+}
+
+fn format_fields(kind: &str, format: Format) -> Object {
+    let codec = match format.codec {
+        Codec::Opus => "opus",
+        Codec::Mp3 => "mp3",
+    };
+    object(&[
+        ("type", kind.into()),
+        ("codec", codec.into()),
+        ("sampleRate", format.sample_rate.into()),
+        ("channels", format.channels.into()),
+    ])
+}
+
+fn describe(event: Event, rate: f64) -> Object {
+    let secs = |time: MediaTime| JsValue::from(time.as_secs_f64());
+    let count = |frames: u64| JsValue::from(frames as f64);
+    match event {
+        Event::LoadedMetadata(format) => format_fields("loadedmetadata", format),
+        Event::CodecChange(format) => format_fields("codecchange", format),
+        Event::CanPlay => object(&[("type", "canplay".into())]),
+        Event::Playing { media, frame } => object(&[
+            ("type", "playing".into()),
+            ("mediaTime", secs(media)),
+            ("frame", count(frame)),
+        ]),
+        Event::Waiting { media } => {
+            object(&[("type", "waiting".into()), ("mediaTime", secs(media))])
+        }
+        Event::Underrun { media, silence } => object(&[
+            ("type", "underrun".into()),
+            ("mediaTime", secs(media)),
+            ("silenceMs", (silence as f64 * 1000.0 / rate).into()),
+        ]),
+        Event::Cancel { frame } => object(&[("type", "cancel".into()), ("frame", count(frame))]),
+        Event::Skip { from, to } => object(&[
+            ("type", "skip".into()),
+            ("from", secs(from)),
+            ("to", secs(to)),
+        ]),
+        Event::Metadata { at, payload } => {
+            let (name, value) = match payload {
+                Payload::Json(json) => ("json", JsValue::from(json)),
+                Payload::Tags(tags) => ("tags", {
+                    let list = Array::new();
+                    for (name, value) in tags {
+                        list.push(&Array::of2(&name.into(), &value.into()));
+                    }
+                    list.into()
+                }),
+            };
+            object(&[("type", "metadata".into()), ("at", secs(at)), (name, value)])
+        }
+        Event::TargetLatency { ms } => object(&[
+            ("type", "targetlatencychange".into()),
+            ("seconds", (ms / 1000.0).into()),
+        ]),
+        Event::DecodeError(error) => object(&[
+            ("type", "decodeerror".into()),
+            ("message", error.message.into()),
+            ("offset", count(error.offset)),
+            ("framesLost", count(error.frames_lost)),
+        ]),
+        Event::Overflow => object(&[("type", "overflow".into())]),
+        Event::Ended => object(&[("type", "ended".into())]),
     }
 }
