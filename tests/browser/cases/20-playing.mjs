@@ -13,7 +13,7 @@ const start = (page, name, setup, src) => page.run(async ({ name, setup, src }) 
   const listening = bench.listening[name] = await bench.Listening.start(setup);
   if (src) {
     listening.player.src = src;
-    await listening.player.play();
+    await listening.play();
   }
 }, { name, setup, src });
 
@@ -51,7 +51,7 @@ export default [
       const result = await page.run(async (url) => {
         const listening = await bench.Listening.start({ rate: 48000, options: { mode: 'complete' } });
         await bench.appendAll(listening.player, await bench.load(url), 3, 8192);
-        await listening.player.play();
+        await listening.play();
         const ended = await listening.wait('ended');
         return { ended, ...await listening.finish('end') };
       }, media.url);
@@ -75,14 +75,14 @@ export default [
         const listening = bench.listening.pause = await bench.Listening.start({ rate: 48000, options: { mode: 'complete' } });
         const { player } = listening;
         bench.appendAll(player, await bench.load(url), 4, 8192);
-        await player.play();
+        await listening.play();
         for (let n = 0; n < 2; n++) {
           await bench.sleep(600);
           player.pause();
           const before = player.currentTime;
           await bench.sleep(500);
           if (Math.abs(player.currentTime - before) > 0.001) throw new Error(`currentTime went from ${before} to ${player.currentTime} in a pause`);
-          await player.play();
+          await listening.play();
         }
         await listening.wait('ended');
       }, media.url);
@@ -108,7 +108,7 @@ export default [
       await page.run(async (url) => {
         const listening = bench.listening.blocked = await bench.Listening.start({ rate: 48000, options: { mode: 'complete' } });
         bench.appendAll(listening.player, await bench.load(url), 6, 8192);
-        await listening.player.play();
+        await listening.play();
         await bench.sleep(700);
         bench.block(2000);
         await listening.wait('ended');
@@ -243,7 +243,7 @@ export default [
       const result = await page.run(async (url) => {
         const listening = await bench.Listening.start({ rate: 48000, options: { mode: 'complete' } });
         bench.appendAll(listening.player, await bench.load(url), 9, 8192);
-        await listening.player.play();
+        await listening.play();
         await bench.sleep(500);
         // The player resumes what it did not suspend itself: at once, or when asked.
         await listening.context.suspend();
@@ -268,14 +268,14 @@ export default [
         const bytes = await bench.load(long);
         const next = await bench.load(answer);
         bench.appendAll(player, bytes, 10, 8192).catch(() => {});
-        await player.play();
+        await listening.play();
         await bench.sleep(900);
         const at = Math.round(listening.context.currentTime * 48000);
         const { playedSeconds } = player.flush();
         await bench.sleep(300);
         await player.append(next);
         player.endOfStream();
-        if (player.paused) await player.play();
+        if (player.paused) await listening.play();
         await listening.wait('ended');
         return { at, playedSeconds, ...await listening.finish('flush') };
       }, { long: long.url, answer: answer.url });
@@ -334,7 +334,7 @@ export default [
         const listening = await bench.Listening.start({ rate: 48000, options: { mode: 'complete' } });
         const { player } = listening;
         bench.appendAll(player, await bench.load(url), 11, 8192);
-        await player.play();
+        await listening.play();
         await bench.sleep(500);
         player.volume = 0.3;
         await bench.sleep(300);
@@ -362,7 +362,7 @@ export default [
         const listening = await bench.Listening.start({ context: false, options: { mode: 'complete' } });
         const { player } = listening;
         bench.appendAll(player, await bench.load(url), 12, 8192);
-        await player.play();
+        await listening.play();
         const marks = [];
         for (let n = 0; n < 5; n++) {
           await bench.sleep(200);
