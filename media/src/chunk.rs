@@ -442,6 +442,3 @@ fn shorten(packet: &[u8]) -> Vec<u8> {
     });
     tags.to_bytes()
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,5 +1,17 @@
 //! Seamcast relay: takes live audio from sources and fans it out to listeners.
+//!
+//! [`server::run`] is the whole relay behind a listening socket that the
+//! caller owns.
 
+#![recursion_limit = "256"]
+
+pub mod config;
 pub mod fanout;
 pub mod files;
+mod front;
+pub mod http;
+pub mod ingest;
 pub mod mount;
+pub mod server;
+
+pub use config::Config;

@@ -1,2 +1,208 @@
 //! The relay binary.
-fn main() {}
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use relay_server::config::{self, Config, Secret};
+use relay_server::server::{self, Relay};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Relays live audio from sources to listeners.
+#[derive(Debug, Parser)]
+#[command(name = "relay-server", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the relay.
+    Serve(Box<Serve>),
+    /// Say every mistake of a configuration file, with line and key.
+    CheckConfig {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// Flags win over `SEAMCAST_…` variables, and those over the file.
+#[derive(Debug, clap::Args)]
+struct Serve {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE", env = "SEAMCAST_CONFIG")]
+    config: Option<PathBuf>,
+    /// Address and port of HTTP.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Address and port for SHOUTcast/ICY sources.
+    #[arg(long, value_name = "ADDR")]
+    shoutcast_listen: Option<String>,
+    /// Folder for recordings and state.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Folder of the web page.
+    #[arg(long, value_name = "DIR")]
+    web_dir: Option<String>,
+    /// Make the demo mounts /demo.opus and /demo.mp3.
+    #[arg(long)]
+    demo: bool,
+    /// Log lines as JSON.
+    #[arg(long)]
+    log_json: bool,
+    /// Print the effective configuration with comments, and stop.
+    #[arg(long)]
+    print_config: bool,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Serve(serve) => run(&serve),
+        Command::CheckConfig { file } => check(&file),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn read(file: &std::path::Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+fn check(file: &std::path::Path) -> anyhow::Result<ExitCode> {
+    match config::parse(&read(file)?, &mut Config::default()) {
+        Ok(()) => {
+            println!("{}: no mistakes", file.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(mistakes) => {
+            for mistake in &mistakes {
+                eprintln!("{}: {mistake}", file.display());
+            }
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// File, then environment, then flags.
+fn effective(serve: &Serve) -> anyhow::Result<Config> {
+    let mut config = Config::default();
+    if let Some(file) = &serve.config
+        && let Err(mistakes) = config::parse(&read(file)?, &mut config)
+    {
+        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        anyhow::bail!("{}:\n  {}", file.display(), lines.join("\n  "));
+    }
+    let apply = |config: &mut Config, from: &dyn Fn(&str) -> Option<String>| {
+        config
+            .apply_env(from)
+            .map_err(|mistakes| anyhow::anyhow!(mistakes.join("\n  ")))
+    };
+    apply(&mut config, &|name| std::env::var(name).ok())?;
+    // Flags are read by the same table as variables.
+    let flags = [
+        ("SEAMCAST_LISTEN", serve.listen.clone()),
+        ("SEAMCAST_SHOUTCAST_LISTEN", serve.shoutcast_listen.clone()),
+        ("SEAMCAST_DATA_DIR", serve.data_dir.clone()),
+        ("SEAMCAST_WEB_DIR", serve.web_dir.clone()),
+        ("SEAMCAST_DEMO", serve.demo.then(|| "true".to_owned())),
+        (
+            "SEAMCAST_LOG_JSON",
+            serve.log_json.then(|| "true".to_owned()),
+        ),
+    ];
+    apply(&mut config, &|name| {
+        let found = flags.iter().find(|(flag, _)| *flag == name);
+        found.and_then(|(_, value)| value.clone())
+    })
+    .map_err(|error| anyhow::anyhow!(error.to_string().replace("SEAMCAST_", "flag for ")))?;
+    Ok(config)
+}
+
+fn random_secret() -> Secret {
+    let word: u128 = rand::random();
+    Secret::new(format!("{word:032x}"))
+}
+
+fn run(serve: &Serve) -> anyhow::Result<ExitCode> {
+    let mut config = effective(serve)?;
+    if serve.print_config {
+        print!("{}", config::print(&config));
+        return Ok(ExitCode::SUCCESS);
+    }
+    start_log(config.log_json);
+    // Printed, not logged: the terminal is the operator's, a log may not be.
+    if config.source_password.is_empty() {
+        config.source_password = random_secret();
+        println!("source password: {}", config.source_password.reveal());
+    }
+    if config.admin_token.is_empty() {
+        config.admin_token = random_secret();
+        println!("admin token: {}", config.admin_token.reveal());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(serve_until_signal(serve, config))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve_until_signal(serve: &Serve, config: Config) -> anyhow::Result<()> {
+    let listen = config.listen;
+    let listener = tokio::net::TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}; choose another with --listen"))?;
+    let address = listener.local_addr()?;
+    let (password, token) = (config.source_password.clone(), config.admin_token.clone());
+    let relay = Relay::new(config).context("cannot start the fan-out")?;
+    println!("listening on http://{address}");
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let reload = relay.clone();
+    let shutdown = async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => match effective(serve) {
+                    Ok(mut config) => {
+                        // Random ones stay as they were printed.
+                        if config.source_password.is_empty() {
+                            config.source_password = password.clone();
+                        }
+                        if config.admin_token.is_empty() {
+                            config.admin_token = token.clone();
+                        }
+                        reload.reconfigure(config);
+                        tracing::info!("configuration read again");
+                    }
+                    Err(error) => tracing::error!("configuration kept as it was: {error:#}"),
+                },
+            }
+        }
+        tracing::info!("draining");
+    };
+    server::serve(relay, listener, shutdown).await?;
+    Ok(())
+}
+
+fn start_log(json: bool) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SEAMCAST_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if json {
+        log.json().init();
+    } else {
+        log.init();
+    }
+}

@@ -370,11 +370,7 @@ fn candidate(rest: &[u8], confirmations: usize, finished: bool) -> Look {
             return Look::No;
         }
         match Header::parse(after) {
-            // Where a change is to be believed, it must last.
-            Some(next)
-                if next.continues(&header)
-                    && (confirmations > 1 || next.channels() == header.channels()) =>
-            {
+            Some(next) if next.continues(&header) => {
                 let Some(len) = sync.frame_len(&next) else {
                     return Look::No;
                 };

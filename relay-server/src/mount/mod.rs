@@ -1,3 +1,425 @@
 //! Mounts: their names, their stream log, their state and where they are kept.
 
+mod describe;
 pub mod log;
+mod name;
+mod registry;
+mod state;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use seamcast_media::chunk::{Chunk, Output};
+use seamcast_media::demux::{Codec, Container, LinkConfig};
+use seamcast_media::units::MediaDuration;
+use seamcast_protocol::chunk::Flags;
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+
+use crate::config;
+use crate::fanout::MountShared;
+use crate::ingest::session::Session;
+use log::{GenerationConfig, Limits, Log, NewChunk};
+
+pub use describe::container_type;
+pub use name::{
+    Target, check_name, find, is_reserved, parse_query, percent_decode, percent_decode_bytes,
+};
+pub use registry::{Full, Registry, TICK};
+pub use state::{Begin, Due, Phase, SourceId, State};
+
+/// Who feeds a mount.
+#[derive(Clone, Debug, Default)]
+pub struct SourceInfo {
+    /// Address and port, or what feeds it inside the relay.
+    pub peer: String,
+    /// `PUT`, `SOURCE`, `websocket` and so on.
+    pub protocol: &'static str,
+    /// `User-Agent`.
+    pub agent: String,
+    /// What it calls the stream (`ice-*`, `icy-*` headers).
+    pub name: String,
+    /// Its description.
+    pub description: String,
+    /// Its genre.
+    pub genre: String,
+    /// Its home page.
+    pub url: String,
+}
+
+/// Things counted over a mount's life.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stats {
+    /// Bytes received from sources.
+    pub source_bytes: u64,
+    /// Chunks appended.
+    pub chunks: u64,
+    /// Faults in sources' streams.
+    pub faults: u64,
+    /// Sources that began.
+    pub sources: u64,
+    /// Sources lost without a proper end.
+    pub losses: u64,
+    /// Samples of PCM that were no number or beyond full scale.
+    pub clamped: u64,
+}
+
+/// The source on air, as others reach it.
+#[derive(Clone, Debug)]
+struct OnAir {
+    id: SourceId,
+    info: SourceInfo,
+    since: SystemTime,
+    session: Arc<Mutex<Session>>,
+    stop: watch::Sender<Stop>,
+}
+
+/// Why a source must stop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stop {
+    /// It need not.
+    #[default]
+    No,
+    /// Another source took the mount over.
+    TakenOver,
+    /// An administrator ended it.
+    Removed,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: State,
+    on_air: Option<OnAir>,
+    /// The newest source, on air or gone.
+    last: Option<SourceInfo>,
+    config: Option<LinkConfig>,
+    /// Bytes and media time of recent chunks, for the bitrate.
+    recent: (u64, u64),
+    tags: Map<String, Value>,
+    stats: Stats,
+}
+
+/// One stream: its log, and who feeds it.
+#[derive(Debug)]
+pub struct Mount {
+    /// Its path, with the leading slash.
+    pub name: String,
+    /// Its properties.
+    pub settings: config::Mount,
+    /// What listeners read.
+    pub log: Arc<Log>,
+    /// The same as the fan-out knows it.
+    pub shared: Arc<MountShared>,
+    /// When it was made.
+    pub created: SystemTime,
+    inner: Mutex<Inner>,
+    /// Whether there has been audio.
+    ready: watch::Sender<bool>,
+}
+
+impl Mount {
+    /// A mount without audio.
+    /// `before` is the mount's earlier programme, whose counters go on.
+    pub fn new(
+        name: &str,
+        settings: config::Mount,
+        state: State,
+        before: Option<&Self>,
+    ) -> Arc<Self> {
+        let limits = Limits {
+            bytes: usize::try_from(settings.history_bytes).unwrap_or(usize::MAX),
+            duration: duration(settings.history.max(settings.burst)),
+        };
+        let epoch = format!("{:016x}", rand::random::<u64>());
+        let log = Log::new(epoch, limits);
+        let shared = match before {
+            Some(before) => before.shared.succeed(log.clone()),
+            None => MountShared::new(name, log.clone()),
+        };
+        Arc::new(Self {
+            name: name.to_owned(),
+            settings,
+            log,
+            shared,
+            created: SystemTime::now(),
+            inner: Mutex::new(Inner {
+                state,
+                on_air: None,
+                last: None,
+                config: None,
+                recent: (0, 0),
+                tags: Map::new(),
+                stats: Stats::default(),
+            }),
+            ready: watch::Sender::new(false),
+        })
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the programme has ended.
+    pub fn is_over(&self) -> bool {
+        matches!(self.inner().state.phase(), Phase::Ended { .. })
+    }
+
+    /// Whether there has been audio.
+    pub fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
+    /// Waits until there has been audio, at most `limit`.
+    pub async fn wait_ready(&self, limit: Duration) -> bool {
+        let mut ready = self.ready.subscribe();
+        let waiting = ready.wait_for(|ready| *ready);
+        matches!(tokio::time::timeout(limit, waiting).await, Ok(Ok(_)))
+    }
+
+    /// A source connects. `None` when another is there and takeover is off.
+    pub fn connect(&self, takeover: bool) -> Option<SourceId> {
+        self.inner().state.connect(takeover)
+    }
+
+    /// A source has its first audio: it goes on air, and the one before it is
+    /// closed at a chunk boundary. Returns where it continues, or `None` when
+    /// it came too late.
+    pub(crate) fn begin(
+        &self,
+        id: SourceId,
+        info: SourceInfo,
+        session: &Arc<Mutex<Session>>,
+        stop: watch::Sender<Stop>,
+    ) -> Option<Begin> {
+        let before = self.inner().on_air.clone();
+        if let Some(before) = before {
+            // What it has pending belongs before the new source's first chunk.
+            let mut session = before
+                .session
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            session.close();
+            self.drain(before.id, &mut session);
+            drop(session);
+            before.stop.send_replace(Stop::TakenOver);
+        }
+        let mut inner = self.inner();
+        let begin = inner.state.begin(id)?;
+        inner.stats.sources += 1;
+        inner.last = Some(info.clone());
+        inner.on_air = Some(OnAir {
+            id,
+            info,
+            since: SystemTime::now(),
+            session: session.clone(),
+            stop,
+        });
+        if begin.was_held {
+            self.log.online();
+        }
+        Some(begin)
+    }
+
+    /// Appends what a session has ready. False when the source is not on air.
+    pub(crate) fn drain(&self, id: SourceId, session: &mut Session) -> bool {
+        let mut on_air = true;
+        while let Some(output) = session.poll() {
+            if let crate::ingest::session::Output::Media(output) = output {
+                on_air &= self.append(id, output, session.next_serial());
+            }
+        }
+        on_air
+    }
+
+    /// Appends one output of the source `id`. False when it is not on air.
+    pub(crate) fn append(&self, id: SourceId, output: Output, next_serial: Option<u32>) -> bool {
+        let mut inner = self.inner();
+        if !inner.state.is_current(id) {
+            return false;
+        }
+        match output {
+            Output::Generation { config, headers } => {
+                self.log.generation(generation(&config, headers));
+                inner.config = Some(config);
+                inner.recent = (0, 0);
+                self.ready.send_replace(true);
+            }
+            Output::Chunk(chunk) => self.append_chunk(&mut inner, &chunk, next_serial),
+            Output::Tags { at, tags } => {
+                inner.tags = tags
+                    .into_iter()
+                    .take(64)
+                    .map(|(name, value)| (name.to_ascii_uppercase(), Value::String(value)))
+                    .collect();
+                self.log.metadata(at, inner.tags.clone());
+            }
+            Output::Fault(fault) => {
+                inner.stats.faults += 1;
+                // Said at 1, 2, … 10, 20, … 100, 200 …: a broken source must
+                // not flood the log.
+                let count = inner.stats.faults;
+                let step = 10_u64.saturating_pow(count.max(1).ilog10());
+                if count.is_multiple_of(step) {
+                    tracing::warn!(mount = %self.name, offset = fault.offset, count,
+                        "fault in the source's stream: {}", fault.message);
+                }
+            }
+        }
+        true
+    }
+
+    fn append_chunk(&self, inner: &mut Inner, chunk: &Chunk, next_serial: Option<u32>) {
+        let mut flags = Flags::default();
+        for (set, flag) in [
+            (chunk.sync, Flags::SYNC),
+            (chunk.discontinuity, Flags::DISCONTINUITY),
+            (chunk.last, Flags::LAST),
+        ] {
+            if set {
+                flags = flags.union(flag);
+            }
+        }
+        let new = NewChunk {
+            media_time: chunk.media_time,
+            duration: chunk.duration,
+            flags,
+            payload: &chunk.payload,
+        };
+        let end = chunk.media_time + chunk.duration;
+        if self.log.append(new, wall_clock_micros()).is_some() {
+            inner.stats.chunks += 1;
+            let (bytes, ticks) = &mut inner.recent;
+            *bytes += chunk.payload.len() as u64;
+            *ticks += chunk.duration.ticks();
+            if *ticks > MediaDuration::from_millis(20_000).ticks() {
+                *bytes /= 2;
+                *ticks /= 2;
+            }
+        }
+        let serial = next_serial.unwrap_or_default();
+        inner.state.advance(end, serial);
+    }
+
+    /// Sets tags from outside the stream, from the live edge on. An empty
+    /// value removes the tag.
+    pub fn set_tags(&self, tags: impl IntoIterator<Item = (String, String)>) {
+        let mut inner = self.inner();
+        for (name, value) in tags.into_iter().take(64) {
+            let name: String = name
+                .chars()
+                .take(64)
+                .collect::<String>()
+                .to_ascii_uppercase();
+            if value.is_empty() {
+                inner.tags.remove(&name);
+            } else if inner.tags.len() < 64 || inner.tags.contains_key(&name) {
+                let value = value.chars().take(2048).collect();
+                inner.tags.insert(name, Value::String(value));
+            }
+        }
+        self.log
+            .metadata(inner.state.position(), inner.tags.clone());
+    }
+
+    /// Counts a source's bytes.
+    pub(crate) fn count_source_bytes(&self, bytes: u64) {
+        self.inner().stats.source_bytes += bytes;
+    }
+
+    /// Notes how many samples a source had clamped.
+    pub(crate) fn count_clamped(&self, samples: u64) {
+        self.inner().stats.clamped += samples;
+    }
+
+    /// A source is gone without a proper end.
+    pub(crate) fn lost(&self, id: SourceId, now: Instant) {
+        let grace = self.settings.grace;
+        let mut inner = self.inner();
+        if inner.state.lost(id, now, grace) {
+            inner.stats.losses += 1;
+            inner.on_air = None;
+            self.log
+                .offline(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
+            tracing::info!(mount = %self.name, grace_ms = grace.as_millis() as u64, "source lost");
+        }
+    }
+
+    /// A source ended its programme.
+    pub(crate) fn finish(&self, id: SourceId, now: Instant) {
+        let mut inner = self.inner();
+        if inner.state.finish(id, now, self.settings.retention) {
+            inner.on_air = None;
+            self.log.end("source_ended");
+            tracing::info!(mount = %self.name, "programme ended");
+        }
+    }
+
+    /// Ends the programme and tells its source to stop. False when there is none.
+    pub fn remove_source(&self, now: Instant) -> bool {
+        let mut inner = self.inner();
+        let Some(on_air) = inner.on_air.take() else {
+            return false;
+        };
+        on_air.stop.send_replace(Stop::Removed);
+        inner.state.end(now, self.settings.retention);
+        self.log.end("removed");
+        tracing::info!(mount = %self.name, "source removed");
+        true
+    }
+
+    /// Does what is due. True when the mount can be forgotten.
+    fn tick(&self, now: Instant) -> bool {
+        let mut inner = self.inner();
+        match inner.state.due(now) {
+            Due::Nothing => false,
+            Due::End => {
+                inner.state.end(now, self.settings.retention);
+                self.log.end("source_lost");
+                tracing::info!(mount = %self.name, "grace period is over, programme ended");
+                false
+            }
+            Due::Forget => {
+                tracing::debug!(mount = %self.name, "mount forgotten");
+                true
+            }
+        }
+    }
+}
+
+fn generation(config: &LinkConfig, headers: Vec<u8>) -> GenerationConfig {
+    let (container, codec) = names(config);
+    GenerationConfig {
+        container: container.to_owned(),
+        codec: codec.to_owned(),
+        sample_rate: config.sample_rate,
+        channels: config.channels,
+        headers: Bytes::from(headers),
+    }
+}
+
+fn names(config: &LinkConfig) -> (&'static str, &'static str) {
+    let container = match config.container {
+        Container::Ogg => "ogg",
+        Container::Mpeg => "mpeg",
+    };
+    let codec = match config.codec {
+        Codec::Opus => "opus",
+        Codec::Mp3 => "mp3",
+    };
+    (container, codec)
+}
+
+/// A configured length as media time.
+pub(crate) fn duration(duration: Duration) -> MediaDuration {
+    MediaDuration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// µs since the Unix epoch.
+fn wall_clock_micros() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| {
+            u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+        })
+}

@@ -1,0 +1,304 @@
+//! Configuration: one table of keys serves the file, the environment, source
+//! queries and `--print-config`.
+
+mod file;
+mod keys;
+mod value;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use file::{Mistake, parse, print};
+pub use value::Value;
+
+/// Text that is never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `text` out of logs.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for comparing.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether none was given.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_empty() {
+            "(none)"
+        } else {
+            "(secret)"
+        })
+    }
+}
+
+/// Where listeners begin that ask for nothing else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JoinDefault {
+    /// Near the live edge, with the burst.
+    #[default]
+    Live,
+    /// The oldest audio held.
+    Start,
+}
+
+/// What PCM sources are encoded to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encode {
+    /// By the mount's name: `.mp3` is MP3, all else Opus.
+    #[default]
+    Auto,
+    /// Ogg/Opus.
+    Opus,
+    /// MP3.
+    Mp3,
+}
+
+/// Properties of one mount.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mount {
+    /// Wanted length of a chunk.
+    pub chunk: Duration,
+    /// How much time of chunks is held.
+    pub history: Duration,
+    /// How many bytes of chunks are held.
+    pub history_bytes: u64,
+    /// Backlog sent at a live join.
+    pub burst: Duration,
+    /// Default join point.
+    pub join: JoinDefault,
+    /// How far a `live` listener may fall behind before it skips.
+    pub max_latency: Duration,
+    /// Most listeners at once; 0 means no limit.
+    pub max_listeners: u64,
+    /// Listed by the page and the directory routes.
+    pub public: bool,
+    /// Whether a second source replaces the first (else it gets 409).
+    pub takeover: bool,
+    /// How long listeners are held after a source was lost.
+    pub grace: Duration,
+    /// How long a finished mount stays playable.
+    pub retention: Duration,
+    /// How long a connected source may send nothing.
+    pub source_timeout: Duration,
+    /// User name of Basic credentials.
+    pub username: String,
+    /// The source password; the relay's own when empty.
+    pub password: Secret,
+    /// Further bearer tokens of sources.
+    pub tokens: Vec<Secret>,
+    /// Codec for PCM sources.
+    pub encode: Encode,
+    /// Bitrate for PCM sources, bit/s; 0 chooses by codec and channels.
+    pub bitrate: u32,
+    /// Opus encoder complexity, 0 to 10.
+    pub complexity: u32,
+}
+
+impl Default for Mount {
+    fn default() -> Self {
+        Self {
+            chunk: Duration::from_millis(100),
+            history: Duration::from_secs(300),
+            history_bytes: 32 << 20,
+            burst: Duration::from_secs(2),
+            join: JoinDefault::Live,
+            max_latency: Duration::from_secs(10),
+            max_listeners: 0,
+            public: true,
+            takeover: true,
+            grace: Duration::from_secs(10),
+            retention: Duration::from_secs(600),
+            source_timeout: Duration::from_secs(30),
+            username: "source".to_owned(),
+            password: Secret::default(),
+            tokens: Vec::new(),
+            encode: Encode::Auto,
+            bitrate: 0,
+            complexity: 9,
+        }
+    }
+}
+
+impl Mount {
+    /// Applies the properties a source may set in its query. Unknown names
+    /// are left to others (`?format=`, `?token=`); credentials and limits
+    /// that protect the relay cannot be set this way.
+    ///
+    /// # Errors
+    /// Names the first value that makes no sense.
+    pub fn apply_query(&mut self, query: &[(String, String)]) -> Result<(), String> {
+        for (name, text) in query {
+            if let Some(key) = keys::mount_query_key(name) {
+                (key.set)(self, &Value::Text(text.clone()))
+                    .map_err(|why| format!("query parameter {name}: {why}"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where HTTP is served.
+    pub listen: SocketAddr,
+    /// Where SHOUTcast sources connect (usually the port above `listen`'s).
+    pub shoutcast_listen: Option<SocketAddr>,
+    /// The mount that SHOUTcast sources feed.
+    pub shoutcast_mount: String,
+    /// Folder for recordings and state.
+    pub data_dir: Option<PathBuf>,
+    /// Folder of the web page; the embedded one when absent.
+    pub web_dir: Option<PathBuf>,
+    /// Password of sources without one of their own.
+    pub source_password: Secret,
+    /// Token for administration.
+    pub admin_token: Secret,
+    /// Origins of pages that may open WebSockets and read answers; `*` allows all.
+    pub origins: Vec<String>,
+    /// Whether to make the demo mounts.
+    pub demo: bool,
+    /// Whether sources may create mounts that are not configured.
+    pub open_mounts: bool,
+    /// Most mounts at once.
+    pub max_mounts: u64,
+    /// Most listeners at once.
+    pub max_listeners: u64,
+    /// Most connections that are not listeners yet.
+    pub max_connections: u64,
+    /// Fan-out threads; 0 means one per core.
+    pub shards: u64,
+    /// How long a request's head may take.
+    pub head_timeout: Duration,
+    /// How long listeners are given to leave at shutdown.
+    pub drain: Duration,
+    /// Log lines as JSON.
+    pub log_json: bool,
+    /// Properties of mounts without an entry of their own.
+    pub defaults: Mount,
+    /// Mounts with an entry of their own, by path.
+    pub mounts: Vec<(String, Mount)>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
+            shoutcast_listen: None,
+            shoutcast_mount: "/stream".to_owned(),
+            data_dir: None,
+            web_dir: None,
+            source_password: Secret::default(),
+            admin_token: Secret::default(),
+            origins: vec!["*".to_owned()],
+            demo: false,
+            open_mounts: true,
+            max_mounts: 256,
+            max_listeners: 100_000,
+            max_connections: 4096,
+            shards: 0,
+            head_timeout: Duration::from_secs(15),
+            drain: Duration::from_secs(5),
+            log_json: false,
+            defaults: Mount::default(),
+            mounts: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Properties of the mount at `path`.
+    pub fn mount(&self, path: &str) -> Mount {
+        self.mounts
+            .iter()
+            .find(|(name, _)| name == path)
+            .map_or_else(|| self.defaults.clone(), |(_, mount)| mount.clone())
+    }
+
+    /// Whether a source may feed `path`.
+    pub fn may_create(&self, path: &str) -> bool {
+        self.open_mounts || self.mounts.iter().any(|(name, _)| name == path)
+    }
+
+    /// The password that sources of `mount` must give.
+    pub fn password<'a>(&'a self, mount: &'a Mount) -> &'a Secret {
+        if mount.password.is_empty() {
+            &self.source_password
+        } else {
+            &mount.password
+        }
+    }
+
+    /// Whether pages of `origin` may open sockets and read answers.
+    pub fn allows_origin(&self, origin: &str) -> bool {
+        self.origins
+            .iter()
+            .any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin))
+    }
+
+    /// Takes `SEAMCAST_…` variables; `variable` looks one up.
+    ///
+    /// # Errors
+    /// One mistake for each variable that makes no sense.
+    pub fn apply_env(
+        &mut self,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<(), Vec<String>> {
+        let mut mistakes = Vec::new();
+        for key in keys::TOP {
+            let name = format!("SEAMCAST_{}", key.name.to_ascii_uppercase());
+            if let Some(text) = variable(&name).filter(|text| !text.is_empty())
+                && let Err(why) = (key.set)(self, &Value::Text(text))
+            {
+                mistakes.push(format!("{name}: {why}"));
+            }
+        }
+        if mistakes.is_empty() {
+            Ok(())
+        } else {
+            Err(mistakes)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn environment_and_query() {
+        let mut config = Config::default();
+        let env = |name: &str| match name {
+            "SEAMCAST_LISTEN" => Some("0.0.0.0:9000".to_owned()),
+            "SEAMCAST_SOURCE_PASSWORD" => Some("s3cret".to_owned()),
+            _ => None,
+        };
+        config.apply_env(env).expect("sound");
+        assert_eq!(config.listen.port(), 9000);
+        assert!(!format!("{config:?}").contains("s3cret"));
+        let mut mount = config.mount("/x");
+        let query = [("history", "20"), ("token", "x"), ("join", "start")]
+            .map(|(a, b)| (a.to_owned(), b.to_owned()));
+        mount.apply_query(&query).expect("sound");
+        assert_eq!(mount.history, Duration::from_secs(20));
+        assert_eq!(mount.join, JoinDefault::Start);
+        let wrong = [("join".to_owned(), "middle".to_owned())];
+        let why = mount.apply_query(&wrong).expect_err("no such join");
+        assert!(why.contains("join") && why.contains("middle"), "{why}");
+        let denied = [("password".to_owned(), "mine".to_owned())];
+        mount.apply_query(&denied).expect("ignored");
+        assert!(mount.password.is_empty());
+    }
+}

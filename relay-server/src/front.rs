@@ -1,0 +1,209 @@
+//! The accept loop. It looks at a connection's first bytes: source requests
+//! that hyper cannot read go to the ingest parser, all else is replayed to
+//! hyper.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::http;
+use crate::ingest::head::{self, Verdict};
+use crate::ingest::raw;
+use crate::server::{Counters, Relay};
+
+/// Accepts connections for ever.
+pub(crate) async fn accept(relay: Arc<Relay>, listener: TcpListener) {
+    loop {
+        let (socket, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors or memory: others must close first.
+                tracing::warn!(%error, "cannot accept");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        Counters::add(&relay.counters.accepted);
+        let Some(guard) = Guard::enter(&relay) else {
+            Counters::add(&relay.counters.turned_away);
+            tracing::warn!(%peer, "too many connections");
+            continue;
+        };
+        let _ = socket.set_nodelay(true);
+        tokio::spawn(async move {
+            if let Err(error) = connection(&guard.0, socket, peer).await {
+                tracing::debug!(%peer, %error, "connection ended");
+            }
+        });
+    }
+}
+
+/// Counts a connection as long as it lives.
+struct Guard(Arc<Relay>);
+
+impl Guard {
+    fn enter(relay: &Arc<Relay>) -> Option<Self> {
+        let before = relay.connections.fetch_add(1, Ordering::Relaxed);
+        let guard = Self(relay.clone());
+        (before < relay.config().max_connections).then_some(guard)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn connection(relay: &Arc<Relay>, mut socket: TcpStream, peer: SocketAddr) -> io::Result<()> {
+    let mut received = BytesMut::with_capacity(2048);
+    // libshout asks with `OPTIONS *` and a poke before it sends its request.
+    for _ in 0..8 {
+        let limit = relay.config().head_timeout;
+        let sniffed = tokio::select! {
+            sniffed = tokio::time::timeout(limit, sniff(&mut socket, &mut received)) => sniffed,
+            () = relay.drained() => return Ok(()),
+        };
+        let verdict = match sniffed {
+            Ok(verdict) => verdict?,
+            Err(_) if received.is_empty() => return Ok(()),
+            Err(_) => {
+                let why = format!(
+                    "the request head did not arrive within {} s",
+                    limit.as_secs_f64()
+                );
+                return refuse(socket, 408, &why).await;
+            }
+        };
+        match verdict {
+            Verdict::Source(len) => {
+                let head = received.split_to(len);
+                match raw::serve(relay, socket, received, &head, peer).await? {
+                    Some((again, rest)) => (socket, received) = (again, rest),
+                    None => return Ok(()),
+                }
+            }
+            Verdict::TooLong => {
+                let why = format!("the request head is longer than {} bytes", head::MAX_HEAD);
+                return refuse(socket, 431, &why).await;
+            }
+            // Nothing more can come: the peer closed early.
+            Verdict::More => return Ok(()),
+            Verdict::Http => return http::serve(relay, Rewind::new(socket, received), peer).await,
+        }
+    }
+    Ok(())
+}
+
+/// Reads until it is clear whose the request is.
+async fn sniff(socket: &mut TcpStream, received: &mut BytesMut) -> io::Result<Verdict> {
+    loop {
+        let verdict = if received.is_empty() {
+            Verdict::More
+        } else {
+            head::sniff(received)
+        };
+        if verdict != Verdict::More || socket.read_buf(received).await? == 0 {
+            return Ok(verdict);
+        }
+    }
+}
+
+/// Answers with an error and closes so that the client sees the answer.
+pub(crate) async fn refuse(mut socket: TcpStream, status: u16, why: &str) -> io::Result<()> {
+    let answer = raw::answer(status, why, "");
+    socket.write_all(answer.as_bytes()).await?;
+    linger(socket).await
+}
+
+/// Closes after the peer has read what was written: a close with unread input
+/// would reset the connection and take the answer with it.
+pub(crate) async fn linger(mut socket: TcpStream) -> io::Result<()> {
+    const TIME: Duration = Duration::from_secs(2);
+    const BYTES: usize = 1 << 20;
+    socket.shutdown().await?;
+    let drain = async {
+        let mut sink = [0; 4096];
+        let mut left = BYTES;
+        while let Ok(read @ 1..) = socket.read(&mut sink).await {
+            left = left.saturating_sub(read);
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(TIME, drain).await;
+    Ok(())
+}
+
+/// A socket whose first bytes were already read.
+#[derive(Debug)]
+pub(crate) struct Rewind {
+    socket: TcpStream,
+    first: BytesMut,
+}
+
+impl Rewind {
+    pub(crate) fn new(socket: TcpStream, first: BytesMut) -> Self {
+        Self { socket, first }
+    }
+
+    /// The socket and what of the first bytes nobody has read.
+    pub(crate) fn into_parts(self) -> (TcpStream, BytesMut) {
+        (self.socket, self.first)
+    }
+}
+
+impl AsyncRead for Rewind {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.first.has_remaining() {
+            let len = self.first.len().min(buf.remaining());
+            buf.put_slice(&self.first[..len]);
+            self.first.advance(len);
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.socket).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Rewind {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+}

@@ -1,0 +1,191 @@
+//! Routes that Icecast's clients know: titles and the status page.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::json;
+
+use super::{Connection, error};
+use crate::ingest::auth::{self, Presented};
+use crate::ingest::head;
+use crate::mount::{Mount, percent_decode_bytes};
+
+/// `/status-json.xsl`. Icecast gives an object for one source and an array for
+/// several; an array always is what its clients understand, too.
+pub(super) async fn status(State(connection): State<Connection>) -> Response {
+    let relay = &connection.relay;
+    let config = relay.config();
+    let sources: Vec<_> = relay
+        .mounts
+        .all()
+        .iter()
+        .filter(|mount| mount.settings.public && mount.is_live())
+        .map(|mount| source(mount, &config.listen.to_string()))
+        .collect();
+    let body = json!({
+        "icestats": {
+            "admin": "",
+            "host": config.listen.ip().to_string(),
+            "location": "",
+            "server_id": concat!("Seamcast ", env!("CARGO_PKG_VERSION")),
+            "source": sources,
+        }
+    });
+    let mut response = axum::Json(body).into_response();
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn source(mount: &Mount, listen: &str) -> serde_json::Value {
+    let about = mount.describe();
+    let (artist, title) = (&about["artist"], &about["title"]);
+    json!({
+        "listenurl": format!("http://{listen}{}", mount.name),
+        "server_name": about["name"],
+        "server_description": about["description"],
+        "server_type": about["content_type"],
+        "server_url": about["url"],
+        "genre": about["genre"],
+        "artist": artist,
+        "title": title,
+        "bitrate": about["bitrate"].as_u64().unwrap_or(0) / 1000,
+        "samplerate": about["sample_rate"],
+        "channels": about["channels"],
+        "listeners": about["listeners"],
+        "listener_peak": about["peak_listeners"],
+        "max_listeners": about["max_listeners"],
+        "stream_start_iso8601": "",
+        "dummy": null,
+    })
+}
+
+/// `/admin/metadata?mode=updinfo&mount=…&song=…` and SHOUTcast's `/admin.cgi`.
+pub(super) async fn metadata(
+    State(connection): State<Connection>,
+    headers: HeaderMap,
+    uri: http::Uri,
+    body: String,
+) -> Response {
+    let mut pairs = uri.query().unwrap_or_default().to_owned();
+    let form = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"));
+    if form {
+        pairs.push('&');
+        pairs.push_str(body.trim());
+    }
+    let fields = Fields::read(&pairs);
+    if fields.raw("mode").is_some_and(|mode| mode != b"updinfo") {
+        let why = "mode is not updinfo, the only one there is";
+        return error(StatusCode::BAD_REQUEST, "bad_request", why);
+    }
+    let relay = &connection.relay;
+    let config = relay.config();
+    let name = match fields.text("mount") {
+        Some(mount) if mount.starts_with('/') => mount,
+        Some(mount) => format!("/{mount}"),
+        None => config.shoutcast_mount.clone(),
+    };
+    let header = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let pass = fields.text("pass").or_else(|| fields.text("token"));
+    let presented = Presented::from_request(header, pass.as_deref());
+    let settings = config.mount(&name);
+    if !auth::may_feed(&config, &settings, &presented) && !auth::is_admin(&config, &presented) {
+        let why = format!("titles of {name:?} need its source's credentials");
+        let mut response = error(StatusCode::UNAUTHORIZED, "unauthorized", &why);
+        response.headers_mut().insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Basic realm=\"Seamcast source\", charset=\"UTF-8\""),
+        );
+        return response;
+    }
+    let Some(mount) = relay.mounts.find(&name).filter(|mount| mount.is_live()) else {
+        return super::api::no_such_mount(&name);
+    };
+    let (artist, title) = (fields.text("artist"), fields.text("title"));
+    let song = fields.text("song");
+    if artist.is_none() && title.is_none() && song.is_none() {
+        let why = "song is missing; use mode=updinfo&mount=/live.mp3&song=Artist+-+Title";
+        return error(StatusCode::BAD_REQUEST, "bad_request", why);
+    }
+    let tags = match song {
+        // The conventional form, as every source client sends it.
+        Some(song) => match song.split_once(" - ") {
+            Some((artist, title)) => [artist.to_owned(), title.to_owned()],
+            None => [String::new(), song],
+        },
+        None => [artist.unwrap_or_default(), title.unwrap_or_default()],
+    };
+    let [artist, title] = tags;
+    tracing::info!(mount = %mount.name, title = %title, artist = %artist, "title");
+    mount.set_tags([("ARTIST".to_owned(), artist), ("TITLE".to_owned(), title)]);
+    let answer = "<?xml version=\"1.0\"?>\n<iceresponse><message>Metadata update successful\
+        </message><return>1</return></iceresponse>\n";
+    ([(header::CONTENT_TYPE, "text/xml; charset=utf-8")], answer).into_response()
+}
+
+/// Query fields as bytes, because their charset is a field, too.
+struct Fields {
+    pairs: Vec<(String, Vec<u8>)>,
+    charset: Option<String>,
+}
+
+impl Fields {
+    fn read(query: &str) -> Self {
+        let pairs: Vec<(String, Vec<u8>)> = query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .take(64)
+            .map(|pair| {
+                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                (name.to_owned(), percent_decode_bytes(value, true))
+            })
+            .collect();
+        let mut fields = Self {
+            pairs,
+            charset: None,
+        };
+        fields.charset = fields.text("charset").map(|name| name.to_ascii_lowercase());
+        fields
+    }
+
+    fn raw(&self, name: &str) -> Option<&[u8]> {
+        self.pairs
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_slice())
+    }
+
+    /// In the declared charset, else UTF-8, else Latin-1.
+    fn text(&self, name: &str) -> Option<String> {
+        let raw = self.raw(name)?;
+        let latin = self.charset.as_deref().is_some_and(|charset| {
+            charset.contains("8859-1") || charset.contains("latin1") || charset == "latin-1"
+        });
+        Some(if latin {
+            raw.iter().map(|byte| char::from(*byte)).collect()
+        } else {
+            head::text(raw)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn titles_come_in_three_charsets() {
+        let song = |query: &str| Fields::read(query).text("song");
+        assert_eq!(song("song=caf%C3%A9+x").as_deref(), Some("café x"));
+        assert_eq!(song("song=caf%E9").as_deref(), Some("café"));
+        let declared = "song=%C3%A9&charset=ISO-8859-1";
+        assert_eq!(song(declared).as_deref(), Some("Ã©"));
+        assert_eq!(song("mode=x"), None);
+    }
+}

@@ -1,0 +1,390 @@
+//! Requests for a mount: listeners leave hyper here, sources with a framed
+//! body or over WebSocket come in. What is no mount may be a file of the page.
+
+use std::io;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
+use seamcast_protocol::{LISTENER_SUBPROTOCOL, SOURCE_SUBPROTOCOL};
+use sha1::{Digest, Sha1};
+use tokio::net::TcpStream;
+
+use super::{Connection, api, error, method_not_allowed, pages, policy};
+use crate::config::{self, JoinDefault};
+use crate::fanout::{Framing, ListenerRequest, Mode};
+use crate::ingest::{framed, socket};
+use crate::mount::log::JoinFrom;
+use crate::mount::{self, Mount, container_type, find, parse_query, percent_decode};
+
+/// How long a listener waits for a source that has connected but not sent
+/// audio yet.
+const FIRST_AUDIO: Duration = Duration::from_secs(5);
+/// Bytes between ICY metadata blocks, the customary number.
+const ICY_INTERVAL: u32 = 16_000;
+
+/// What a connection becomes when it leaves hyper.
+#[derive(Debug)]
+pub(crate) enum TakeOver {
+    /// A listener.
+    Listener {
+        mount: std::sync::Arc<Mount>,
+        request: Box<ListenerRequest>,
+    },
+    /// A source over WebSocket: the head to write first, and its request.
+    Source {
+        head: String,
+        request: Box<crate::ingest::feed::Request>,
+    },
+}
+
+/// Goes on with a connection that left hyper.
+pub(super) async fn enter(
+    connection: &Connection,
+    plan: TakeOver,
+    socket: TcpStream,
+    received: BytesMut,
+) -> io::Result<()> {
+    match plan {
+        TakeOver::Listener { mount, mut request } => {
+            request.unread = received.freeze();
+            let socket = socket.into_std()?;
+            let fanout = &connection.relay.fanout;
+            fanout.attach(socket.into(), mount.shared.clone(), *request);
+            Ok(())
+        }
+        TakeOver::Source { head, request } => {
+            socket::serve(&connection.relay, socket, received, &head, *request).await
+        }
+    }
+}
+
+/// Anything that is no route: a mount or a file.
+pub(super) async fn resource(
+    State(connection): State<Connection>,
+    request: Request<Body>,
+) -> Response {
+    let Some(path) = percent_decode(request.uri().path(), false) else {
+        return api::no_such_mount(request.uri().path());
+    };
+    match *request.method() {
+        Method::GET | Method::HEAD => get(&connection, &path, &request.into_parts().0).await,
+        Method::PUT | Method::POST => framed::serve(&connection, request).await,
+        ref method => method_not_allowed(method, "GET, HEAD, PUT, POST, SOURCE"),
+    }
+}
+
+async fn get(connection: &Connection, path: &str, request: &Parts) -> Response {
+    let headers = &request.headers;
+    let upgrade = match Upgrade::asked(request) {
+        Ok(upgrade) => upgrade,
+        Err(why) => return error(StatusCode::BAD_REQUEST, "bad_request", &why),
+    };
+    let config = connection.relay.config();
+    if let Some(upgrade) = &upgrade {
+        if !policy::may_open_socket(&config, headers) {
+            let why = "pages of this origin may not connect; add it to origins";
+            return error(StatusCode::FORBIDDEN, "origin", why);
+        }
+        if upgrade.subprotocol == Some(SOURCE_SUBPROTOCOL) {
+            return source(connection, request, upgrade).await;
+        }
+    }
+    let Some(mount) = connection.relay.mounts.find(path) else {
+        if upgrade.is_none()
+            && let Some(file) = pages::file(&config, path, headers).await
+        {
+            return file;
+        }
+        return api::no_such_mount(path);
+    };
+    if !mount.is_ready() && !mount.wait_ready(FIRST_AUDIO).await {
+        let why = format!("mount {} has no audio yet; retry", mount.name);
+        let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "no_audio", &why);
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        return response;
+    }
+    let query = parse_query(request.uri.query().unwrap_or_default());
+    let mut listener = match Listener::read(&query, &mount.settings) {
+        Ok(listener) => listener,
+        Err(why) => return error(StatusCode::BAD_REQUEST, "bad_request", &why),
+    };
+    let full = |limit: u64, now: u64| limit > 0 && now >= limit;
+    let stats = &mount.shared.stats;
+    let now = stats.listeners.load(std::sync::atomic::Ordering::Relaxed);
+    if full(mount.settings.max_listeners, now)
+        || full(config.max_listeners, connection.relay.fanout.count())
+    {
+        let why = format!(
+            "mount {} has {now} listeners, its most; retry later",
+            mount.name
+        );
+        let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "full", &why);
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+        return response;
+    }
+    let icy = headers
+        .get("icy-metadata")
+        .is_some_and(|value| value == "1");
+    let framing = match (&upgrade, request.version) {
+        (Some(upgrade), _) if upgrade.subprotocol == Some(LISTENER_SUBPROTOCOL) => {
+            Framing::WsFramed
+        }
+        (Some(_), _) => Framing::WsPlain,
+        (None, _) if icy && codec(&mount) == "mp3" => Framing::HttpIcy {
+            interval: ICY_INTERVAL,
+        },
+        (None, Version::HTTP_11) => Framing::HttpChunked,
+        (None, _) => Framing::HttpRaw,
+    };
+    let head = match &upgrade {
+        Some(upgrade) => upgrade.head(),
+        None => {
+            let origin = policy::allow_origin(&config, headers);
+            stream_head(&mount, framing, origin.as_ref())
+        }
+    };
+    if request.method == Method::HEAD {
+        return head_only(&mount);
+    }
+    listener.agent = headers
+        .get(header::USER_AGENT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
+    let request = listener.request(framing, connection, head);
+    connection
+        .take_over(TakeOver::Listener {
+            mount,
+            request: Box::new(request),
+        })
+        .await
+}
+
+fn codec(mount: &Mount) -> String {
+    mount
+        .log
+        .current_generation()
+        .map_or_else(String::new, |generation| generation.config.codec.clone())
+}
+
+fn content_type(mount: &Mount) -> &'static str {
+    let generation = mount.log.current_generation();
+    container_type(generation.as_ref().map_or("ogg", |g| &g.config.container))
+}
+
+/// What a query asks of a join.
+struct Listener {
+    from: JoinFrom,
+    burst: Option<Duration>,
+    mode: Mode,
+    max_latency: Duration,
+    settings_burst: Duration,
+    agent: String,
+}
+
+impl Listener {
+    fn read(query: &[(String, String)], settings: &config::Mount) -> Result<Self, String> {
+        let from = match find(query, "from") {
+            Some(from) => from.parse()?,
+            None => match settings.join {
+                JoinDefault::Live => JoinFrom::Live,
+                JoinDefault::Start => JoinFrom::Start,
+            },
+        };
+        let mode = find(query, "mode").map_or(Ok(Mode::Live), str::parse)?;
+        let max_latency = match find(query, "max_latency") {
+            None => settings.max_latency,
+            Some(text) => {
+                let value = config::Value::Text(text.to_owned());
+                let millis = value
+                    .integer(20..=86_400_000)
+                    .map_err(|why| format!("max_latency={why}"))?;
+                Duration::from_millis(millis)
+            }
+        };
+        let burst = find(query, "burst")
+            .map(|text| config::Value::Text(text.to_owned()).duration())
+            .transpose()
+            .map_err(|why| format!("burst={why}"))?;
+        Ok(Self {
+            from,
+            burst,
+            mode,
+            max_latency,
+            settings_burst: settings.burst,
+            agent: String::new(),
+        })
+    }
+
+    fn request(self, framing: Framing, connection: &Connection, head: String) -> ListenerRequest {
+        let burst = self.burst.unwrap_or(self.settings_burst);
+        ListenerRequest {
+            from: self.from,
+            burst: mount::duration(burst),
+            mode: self.mode,
+            // A burst that lies within the limit must not count as lag.
+            max_latency: mount::duration(self.max_latency.max(burst)),
+            user_agent: self.agent,
+            head: Bytes::from(head),
+            ..ListenerRequest::new(framing, connection.peer)
+        }
+    }
+}
+
+/// Header lines that describe the stream, for GET and HEAD alike.
+fn stream_headers(mount: &Mount) -> Vec<(&'static str, String)> {
+    let clean = |text: &str| -> String { text.chars().filter(|c| !c.is_control()).collect() };
+    let mut lines = vec![
+        ("Content-Type", content_type(mount).to_owned()),
+        ("Cache-Control", "no-store, no-cache".to_owned()),
+        ("Pragma", "no-cache".to_owned()),
+        ("Accept-Ranges", "none".to_owned()),
+        ("Cross-Origin-Resource-Policy", "cross-origin".to_owned()),
+        ("X-Content-Type-Options", "nosniff".to_owned()),
+    ];
+    if let Some(source) = mount.source() {
+        let public = u8::from(mount.settings.public).to_string();
+        for (name, value) in [
+            ("icy-name", source.name),
+            ("icy-description", source.description),
+            ("icy-genre", source.genre),
+            ("icy-url", source.url),
+            ("icy-pub", public),
+        ] {
+            if !value.is_empty() {
+                lines.push((name, clean(&value)));
+            }
+        }
+    }
+    let bitrate = mount.bitrate() / 1000;
+    if bitrate > 0 {
+        lines.push(("icy-br", bitrate.to_string()));
+    }
+    lines
+}
+
+/// The whole head of a plain stream.
+fn stream_head(mount: &Mount, framing: Framing, origin: Option<&HeaderValue>) -> String {
+    let mut head = String::from("HTTP/1.1 200 OK\r\nServer: Seamcast\r\n");
+    if framing == Framing::HttpRaw {
+        head = String::from("HTTP/1.0 200 OK\r\nServer: Seamcast\r\n");
+    }
+    for (name, value) in stream_headers(mount) {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if let Framing::HttpIcy { interval } = framing {
+        head.push_str(&format!("icy-metaint: {interval}\r\n"));
+    }
+    if let Some(origin) = origin.and_then(|origin| origin.to_str().ok()) {
+        head.push_str(&format!("Access-Control-Allow-Origin: {origin}\r\n"));
+        if origin != "*" {
+            head.push_str("Vary: Origin\r\n");
+        }
+        let exposed = policy::EXPOSE_HEADERS;
+        head.push_str(&format!("Access-Control-Expose-Headers: {exposed}\r\n"));
+    }
+    head.push_str(match framing {
+        Framing::HttpChunked => "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
+        _ => "Connection: close\r\n\r\n",
+    });
+    head
+}
+
+fn head_only(mount: &Mount) -> Response {
+    let mut response = StatusCode::OK.into_response();
+    for (name, value) in stream_headers(mount) {
+        let name = http::HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value.as_bytes())) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+/// A WebSocket handshake (RFC 6455 §4.2).
+struct Upgrade {
+    accept: String,
+    /// What was asked for and is spoken here.
+    subprotocol: Option<&'static str>,
+}
+
+impl Upgrade {
+    fn asked(request: &Parts) -> Result<Option<Self>, String> {
+        let headers = &request.headers;
+        let lists = |name: header::HeaderName, word: &str| {
+            list(headers, &name).any(|item| item.eq_ignore_ascii_case(word))
+        };
+        if !lists(header::UPGRADE, "websocket") || !lists(header::CONNECTION, "upgrade") {
+            return Ok(None);
+        }
+        if request.method != Method::GET || request.version != Version::HTTP_11 {
+            return Err("a WebSocket handshake is a GET of HTTP/1.1".into());
+        }
+        let version = headers.get(header::SEC_WEBSOCKET_VERSION);
+        if version.is_none_or(|version| version != "13") {
+            return Err("sec-websocket-version must be 13".into());
+        }
+        let key = headers
+            .get(header::SEC_WEBSOCKET_KEY)
+            .filter(|key| STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16))
+            .ok_or("sec-websocket-key must be 16 bytes in base64")?;
+        let mut digest = Sha1::new();
+        digest.update(key.as_bytes());
+        digest.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+        let subprotocol = list(headers, &header::SEC_WEBSOCKET_PROTOCOL).find_map(|offered| {
+            [LISTENER_SUBPROTOCOL, SOURCE_SUBPROTOCOL]
+                .into_iter()
+                .find(|spoken| *spoken == offered)
+        });
+        Ok(Some(Self {
+            accept: STANDARD.encode(digest.finalize()),
+            subprotocol,
+        }))
+    }
+
+    fn head(&self) -> String {
+        let protocol = self.subprotocol.map_or_else(String::new, |name| {
+            format!("Sec-WebSocket-Protocol: {name}\r\n")
+        });
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {}\r\n{protocol}\r\n",
+            self.accept
+        )
+    }
+}
+
+/// The items of a comma-separated header, over all its lines.
+fn list<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> impl Iterator<Item = &'h str> {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+}
+
+async fn source(connection: &Connection, request: &Parts, upgrade: &Upgrade) -> Response {
+    match framed::source_request(connection, request, "websocket") {
+        Ok(source) => {
+            connection
+                .take_over(TakeOver::Source {
+                    head: upgrade.head(),
+                    request: Box::new(source),
+                })
+                .await
+        }
+        Err(why) => error(StatusCode::BAD_REQUEST, "bad_request", &why),
+    }
+}

@@ -1,0 +1,210 @@
+//! `/metrics` in Prometheus's text format.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header;
+
+use super::Connection;
+
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    fn plain(&mut self, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {
+        self.family(name, kind, help);
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+}
+
+/// A label's value, escaped.
+fn label(text: &str) -> String {
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+pub(super) async fn metrics(State(connection): State<Connection>) -> Response {
+    let relay = &connection.relay;
+    let mut text = Text(String::with_capacity(4096));
+    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let counters = &relay.counters;
+    let up = relay.started.elapsed().as_secs_f64();
+    text.plain(
+        "seamcast_uptime_seconds",
+        "gauge",
+        "Time since the start.",
+        up,
+    );
+    let listeners = relay.fanout.count();
+    text.plain(
+        "seamcast_listeners_total",
+        "gauge",
+        "Listeners of all mounts.",
+        listeners,
+    );
+    for (name, help, counter) in [
+        (
+            "seamcast_connections_accepted_total",
+            "Connections accepted.",
+            &counters.accepted,
+        ),
+        (
+            "seamcast_connections_turned_away_total",
+            "Connections over the limit.",
+            &counters.turned_away,
+        ),
+        (
+            "seamcast_sources_refused_total",
+            "Source requests refused.",
+            &counters.refused_sources,
+        ),
+        (
+            "seamcast_source_bytes_total",
+            "Bytes received from sources.",
+            &counters.source_bytes,
+        ),
+        (
+            "seamcast_source_faults_total",
+            "Faults in sources' streams.",
+            &counters.faults,
+        ),
+    ] {
+        text.plain(name, "counter", help, load(counter));
+    }
+    let open = load(&relay.connections);
+    text.plain(
+        "seamcast_connections",
+        "gauge",
+        "Connections that are not listening.",
+        open,
+    );
+    let mounts = relay.mounts.all();
+    type Read = fn(&crate::mount::Mount) -> f64;
+    let stat = |read: fn(&crate::fanout::MountStats) -> &AtomicU64| {
+        move |mount: &crate::mount::Mount| read(&mount.shared.stats).load(Ordering::Relaxed) as f64
+    };
+    let own: [(&str, &str, &str, Read); 7] = [
+        ("live", "gauge", "Whether a source feeds the mount.", |m| {
+            f64::from(u8::from(m.is_live()))
+        }),
+        (
+            "media_seconds",
+            "counter",
+            "Programme position of the live edge.",
+            |m| m.log.head().end.as_secs_f64(),
+        ),
+        ("history_bytes", "gauge", "Bytes held in the log.", |m| {
+            m.log.head().bytes as f64
+        }),
+        ("bitrate", "gauge", "Bit/s of recent chunks.", |m| {
+            m.bitrate() as f64
+        }),
+        (
+            "received_bytes_total",
+            "counter",
+            "Bytes received from the mount's sources.",
+            |m| m.stats().source_bytes as f64,
+        ),
+        (
+            "faults_total",
+            "counter",
+            "Faults in the mount's sources.",
+            |m| m.stats().faults as f64,
+        ),
+        (
+            "losses_total",
+            "counter",
+            "Sources lost without a proper end.",
+            |m| m.stats().losses as f64,
+        ),
+    ];
+    for (name, kind, help, read) in own {
+        let name = format!("seamcast_mount_{name}");
+        text.family(&name, kind, help);
+        for mount in &mounts {
+            let _ = writeln!(
+                text.0,
+                "{name}{{mount=\"{}\"}} {}",
+                label(&mount.name),
+                read(mount)
+            );
+        }
+    }
+    let fanout = [
+        ("listeners", "gauge", "Listeners.", stat(|s| &s.listeners)),
+        (
+            "listeners_joined_total",
+            "counter",
+            "Listeners that joined.",
+            stat(|s| &s.joins),
+        ),
+        (
+            "listeners_left_total",
+            "counter",
+            "Listeners that left.",
+            stat(|s| &s.leaves),
+        ),
+        (
+            "sent_bytes_total",
+            "counter",
+            "Bytes written to listeners.",
+            stat(|s| &s.bytes),
+        ),
+        (
+            "sent_chunks_total",
+            "counter",
+            "Chunks written to listeners.",
+            stat(|s| &s.chunks),
+        ),
+        (
+            "gaps_total",
+            "counter",
+            "Times listeners were moved past chunks.",
+            stat(|s| &s.gaps),
+        ),
+        (
+            "missed_chunks_total",
+            "counter",
+            "Chunks missed so.",
+            stat(|s| &s.lag_chunks),
+        ),
+        (
+            "too_slow_total",
+            "counter",
+            "Listeners closed as too slow.",
+            stat(|s| &s.too_slow),
+        ),
+        (
+            "listener_errors_total",
+            "counter",
+            "Listener connections that failed.",
+            stat(|s| &s.errors),
+        ),
+        (
+            "underruns_total",
+            "counter",
+            "Underruns that listeners reported.",
+            stat(|s| &s.underruns),
+        ),
+    ];
+    for (name, kind, help, read) in fanout {
+        let name = format!("seamcast_mount_{name}");
+        text.family(&name, kind, help);
+        for mount in &mounts {
+            let _ = writeln!(
+                text.0,
+                "{name}{{mount=\"{}\"}} {}",
+                label(&mount.name),
+                read(mount)
+            );
+        }
+    }
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], text.0).into_response()
+}

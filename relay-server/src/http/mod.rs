@@ -1,0 +1,176 @@
+//! What hyper and axum serve: API, health, page, framed source bodies; and the
+//! hand-over of listener sockets.
+
+mod api;
+mod icecast;
+mod listen;
+mod metrics;
+mod pages;
+mod policy;
+
+use std::future::{pending, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use bytes::BytesMut;
+use http::{Method, Request, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::Notify;
+use tower::ServiceExt;
+
+use crate::front::Rewind;
+use crate::server::Relay;
+
+pub(crate) use listen::TakeOver;
+
+/// Most bytes of a request body that is not a source's.
+const MAX_BODY: usize = 1 << 20;
+
+/// Everything a handler may need.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) relay: Arc<Relay>,
+    pub(crate) peer: SocketAddr,
+    slot: Arc<Slot>,
+}
+
+/// Where a handler leaves a plan that needs the connection itself.
+#[derive(Debug, Default)]
+struct Slot {
+    plan: Mutex<Option<TakeOver>>,
+    left: Notify,
+}
+
+impl Connection {
+    /// Takes the connection away from hyper; never returns, as hyper must not
+    /// write an answer.
+    pub(crate) async fn take_over(&self, plan: TakeOver) -> Response {
+        *self
+            .slot
+            .plan
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(plan);
+        self.slot.left.notify_one();
+        pending().await
+    }
+}
+
+/// Serves one connection until it ends or is taken over.
+pub(crate) async fn serve(relay: &Arc<Relay>, io: Rewind, peer: SocketAddr) -> io::Result<()> {
+    let connection = Connection {
+        relay: relay.clone(),
+        peer,
+        slot: Arc::default(),
+    };
+    let slot = connection.slot.clone();
+    let router = router(connection.clone());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let router = router.clone();
+        async move { router.oneshot(request.map(Body::new)).await }
+    });
+    let mut hyper = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(relay.config().head_timeout)
+        .max_buf_size(64 * 1024)
+        .half_close(true)
+        .serve_connection(TokioIo::new(io), service);
+    let mut leaving = false;
+    let done = loop {
+        tokio::select! {
+            done = poll_fn(|cx| std::pin::Pin::new(&mut hyper).poll(cx)) => break Some(done),
+            () = slot.left.notified() => break None,
+            () = relay.drained(), if !leaving => {
+                leaving = true;
+                std::pin::Pin::new(&mut hyper).graceful_shutdown();
+            }
+        }
+    };
+    if let Some(done) = done {
+        if let Err(error) = done {
+            tracing::debug!(%peer, %error, "request not served");
+        }
+        return Ok(());
+    }
+    let Some(plan) = slot
+        .plan
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take()
+    else {
+        return Ok(());
+    };
+    let parts = hyper.into_parts();
+    let (socket, first) = parts.io.into_inner().into_parts();
+    let mut received = BytesMut::from(&parts.read_buf[..]);
+    received.unsplit(first);
+    listen::enter(&connection, plan, socket, received).await
+}
+
+fn router(connection: Connection) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics::metrics))
+        .route("/api/mounts", get(api::mounts))
+        .route("/api/mounts/{*rest}", any(api::mount))
+        .route("/api/{*rest}", any(api::unknown))
+        .route("/status-json.xsl", get(icecast::status))
+        .route(
+            "/admin/metadata",
+            get(icecast::metadata).post(icecast::metadata),
+        )
+        .route("/admin.cgi", get(icecast::metadata))
+        .fallback(listen::resource)
+        .layer(axum::middleware::from_fn_with_state(
+            connection.clone(),
+            policy::headers,
+        ))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(connection)
+}
+
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+async fn readyz(State(connection): State<Connection>) -> Response {
+    if connection.relay.is_draining() {
+        return error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "draining",
+            "the relay is shutting down",
+        );
+    }
+    "ready\n".into_response()
+}
+
+/// An error as JSON, for API clients and people alike.
+pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response {
+    let body = serde_json::json!({ "error": code, "message": message });
+    let mut response = (status, axum::Json(body)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CACHE_CONTROL,
+        http::HeaderValue::from_static("no-store"),
+    );
+    response
+}
+
+/// 405 with what would be allowed.
+pub(crate) fn method_not_allowed(method: &Method, allowed: &'static str) -> Response {
+    let why = format!("{method} makes no sense here; use {allowed}");
+    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &why);
+    response
+        .headers_mut()
+        .insert(header::ALLOW, http::HeaderValue::from_static(allowed));
+    response
+}

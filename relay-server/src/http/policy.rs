@@ -1,0 +1,120 @@
+//! Headers that every answer carries: CORS, isolation, content policy.
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+
+use super::Connection;
+use crate::config::Config;
+
+/// Request headers that pages may send, and answer headers they may read.
+const ALLOW_HEADERS: &str = "Authorization, Content-Type, Range, If-Range, Icy-MetaData";
+pub(super) const EXPOSE_HEADERS: &str = "Accept-Ranges, Content-Length, Content-Range, ETag, \
+     icy-br, icy-description, icy-genre, icy-metaint, icy-name, icy-pub, icy-url";
+/// The page needs its own scripts and WebAssembly, sockets to any relay, and
+/// nothing inline.
+const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; \
+     worker-src 'self' blob:; connect-src 'self' http: https: ws: wss:; media-src * blob:; \
+     img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; base-uri 'none'; \
+     form-action 'self'; frame-ancestors 'self'";
+
+/// What `Access-Control-Allow-Origin` says to this request.
+pub(super) fn allow_origin(config: &Config, headers: &HeaderMap) -> Option<HeaderValue> {
+    if config.origins.iter().any(|origin| origin == "*") {
+        return Some(HeaderValue::from_static("*"));
+    }
+    let origin = headers.get(header::ORIGIN)?;
+    config
+        .allows_origin(origin.to_str().ok()?)
+        .then(|| origin.clone())
+}
+
+/// Whether a WebSocket request comes from a page that may open one. Programs
+/// send no `Origin`; the relay's own page is always welcome.
+pub(super) fn may_open_socket(config: &Config, headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return true;
+    };
+    let Ok(origin) = origin.to_str() else {
+        return false;
+    };
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let own = host.is_some_and(|host| {
+        origin
+            .split_once("://")
+            .is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
+    });
+    own || config.allows_origin(origin)
+}
+
+/// Answers preflights and adds the headers to every answer.
+pub(super) async fn headers(
+    State(connection): State<Connection>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let config = connection.relay.config();
+    let origin = allow_origin(&config, request.headers());
+    let preflight = request.method() == Method::OPTIONS;
+    let mut response = if preflight {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    let fixed = |name: &'static str| HeaderName::from_static(name);
+    if let Some(origin) = origin {
+        if origin != "*" {
+            headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        }
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static(EXPOSE_HEADERS),
+        );
+        if preflight {
+            headers.insert(
+                header::ACCESS_CONTROL_ALLOW_METHODS,
+                HeaderValue::from_static("GET, HEAD, PUT, POST, DELETE, OPTIONS"),
+            );
+            headers.insert(
+                header::ACCESS_CONTROL_ALLOW_HEADERS,
+                HeaderValue::from_static(ALLOW_HEADERS),
+            );
+            headers.insert(
+                header::ACCESS_CONTROL_MAX_AGE,
+                HeaderValue::from_static("86400"),
+            );
+        }
+    }
+    if preflight {
+        headers.insert(
+            header::ALLOW,
+            HeaderValue::from_static("GET, HEAD, PUT, POST, DELETE, OPTIONS, SOURCE"),
+        );
+    }
+    // Cross-origin isolation is what gives the page SharedArrayBuffer.
+    headers.insert(
+        fixed("cross-origin-opener-policy"),
+        HeaderValue::from_static("same-origin"),
+    );
+    headers.insert(
+        fixed("cross-origin-embedder-policy"),
+        HeaderValue::from_static("require-corp"),
+    );
+    headers.insert(
+        fixed("cross-origin-resource-policy"),
+        HeaderValue::from_static("cross-origin"),
+    );
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static(CONTENT_POLICY));
+    response
+}

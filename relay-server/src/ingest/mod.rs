@@ -1,0 +1,11 @@
+//! Everything between a source's socket and a mount's log.
+
+pub mod auth;
+pub mod feed;
+pub(crate) mod framed;
+pub mod head;
+pub mod media_type;
+pub mod pcm;
+pub(crate) mod raw;
+pub mod session;
+pub(crate) mod socket;

@@ -1,0 +1,238 @@
+//! Source requests on the raw socket: exactly the answers that each client
+//! waits for.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::feed::{self, Body, Feed, Refusal, Request};
+use super::head::{Head, Method, Version};
+use crate::front;
+use crate::server::Relay;
+
+/// What libshout looks for: without PUT in it, it falls back to `SOURCE`.
+const ALLOW: &str = "Allow: GET, PUT, OPTIONS, SOURCE\r\n";
+const REALM: &str = "WWW-Authenticate: Basic realm=\"Seamcast source\", charset=\"UTF-8\"\r\n";
+
+/// A whole answer with a body that says why; `more` are further header lines.
+pub(crate) fn answer(status: u16, why: &str, more: &str) -> String {
+    let reason = http::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or("Error");
+    let body = if why.is_empty() {
+        String::new()
+    } else {
+        format!("{why}\n")
+    };
+    format!(
+        "HTTP/1.1 {status} {reason}\r\nServer: Seamcast\r\n{more}Content-Type: text/plain; \
+         charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// A short answer after which the client may send its next request.
+fn interim(status: &str, more: &str, keep: bool) -> String {
+    let connection = if keep { "keep-alive" } else { "close" };
+    format!(
+        "HTTP/1.1 {status}\r\nServer: Seamcast\r\n{ALLOW}{more}Content-Length: 0\r\n\
+         Connection: {connection}\r\n\r\n"
+    )
+}
+
+/// What to send first, and what then.
+#[derive(Debug, PartialEq, Eq)]
+enum Plan {
+    /// Answer and wait for the next request on this connection, or close.
+    Interim { answer: String, keep: bool },
+    /// Take the body.
+    Feed,
+}
+
+fn plan(head: &Head) -> Plan {
+    let keep = head.keeps_alive();
+    if head.method == Method::Options {
+        let answer = interim("405 Method Not Allowed", "", keep);
+        return Plan::Interim { answer, keep };
+    }
+    if head.is_poke() && head.header("authorization").is_none() {
+        let answer = interim("401 Unauthorized", REALM, keep);
+        return Plan::Interim { answer, keep };
+    }
+    Plan::Feed
+}
+
+/// What a client must see before it sends its body.
+fn go_ahead(head: &Head) -> &'static str {
+    match (head.method, head.version) {
+        // Clients in SOURCE mode wait for 200, if for anything.
+        (Method::Source, Version::Http11) => "HTTP/1.1 200 OK\r\nServer: Seamcast\r\n\r\n",
+        (Method::Source, _) => "HTTP/1.0 200 OK\r\nServer: Seamcast\r\n\r\n",
+        _ if head.expects_continue() => "HTTP/1.1 100 Continue\r\n\r\n",
+        // Old butt sends no Expect and waits for 200.
+        _ => "HTTP/1.1 200 OK\r\nServer: Seamcast\r\nConnection: close\r\n\r\n",
+    }
+}
+
+/// Serves one source request. Returns the socket when another request may
+/// follow on it.
+pub(crate) async fn serve(
+    relay: &Arc<Relay>,
+    mut socket: TcpStream,
+    received: BytesMut,
+    head: &[u8],
+    peer: SocketAddr,
+) -> io::Result<Option<(TcpStream, BytesMut)>> {
+    let head = match Head::parse(head) {
+        Ok(head) => head,
+        Err(error) => {
+            tracing::warn!(%peer, "source request refused: {error}");
+            front::refuse(socket, error.status(), &error.to_string()).await?;
+            return Ok(None);
+        }
+    };
+    if let Plan::Interim { answer, keep } = plan(&head) {
+        socket.write_all(answer.as_bytes()).await?;
+        if keep {
+            return Ok(Some((socket, received)));
+        }
+        front::linger(socket).await?;
+        return Ok(None);
+    }
+    let protocol = match head.method {
+        Method::Source => "SOURCE",
+        Method::Put => "PUT",
+        Method::Post | Method::Options => "POST",
+    };
+    let request = Request::new(head.target.clone(), peer.to_string(), protocol, |name| {
+        head.header(name)
+    });
+    let feed = match Feed::open(relay, request) {
+        Ok(feed) => feed,
+        Err(refusal) => {
+            refuse(socket, &refusal).await?;
+            return Ok(None);
+        }
+    };
+    socket.write_all(go_ahead(&head).as_bytes()).await?;
+    let outcome = take(feed, &mut socket, received, head.is_poke()).await;
+    // Only a client that was told to continue still waits for its answer.
+    let answered = !head.expects_continue() || head.method == Method::Source;
+    match outcome {
+        Ok(()) if answered => {}
+        Ok(()) => socket.write_all(answer(200, "", "").as_bytes()).await?,
+        Err(refusal) if !answered => {
+            refuse(socket, &refusal).await?;
+            return Ok(None);
+        }
+        Err(_) => {}
+    }
+    front::linger(socket).await?;
+    Ok(None)
+}
+
+/// Reads the body to its end.
+async fn take(
+    feed: Feed,
+    socket: &mut TcpStream,
+    received: BytesMut,
+    empty: bool,
+) -> Result<(), Refusal> {
+    let mut first = received;
+    if empty {
+        first.clear();
+        return feed.finish();
+    }
+    feed::run(feed, &mut ToEnd { socket, first }).await
+}
+
+/// A body that ends with the connection.
+struct ToEnd<'s> {
+    socket: &'s mut TcpStream,
+    /// What came with the head.
+    first: BytesMut,
+}
+
+impl feed::Source for ToEnd<'_> {
+    async fn next(&mut self) -> Body {
+        if !self.first.is_empty() {
+            return Body::More(self.first.split().freeze());
+        }
+        let mut buffer = BytesMut::with_capacity(16 * 1024);
+        match self.socket.read_buf(&mut buffer).await {
+            Ok(0) => Body::End,
+            Ok(_) => Body::More(buffer.freeze()),
+            Err(error) => ended_by(&error),
+        }
+    }
+}
+
+/// ffmpeg in SOURCE mode leaves the answer unread, which resets the connection
+/// at its proper end.
+fn ended_by(error: &io::Error) -> Body {
+    if error.kind() == io::ErrorKind::ConnectionReset {
+        Body::End
+    } else {
+        Body::Lost(error.to_string())
+    }
+}
+
+/// Says why, closes, and lets the client read it.
+async fn refuse(mut socket: TcpStream, refusal: &Refusal) -> io::Result<()> {
+    let more = match refusal.status {
+        401 => format!("{REALM}{ALLOW}"),
+        503 => "Retry-After: 5\r\n".to_owned(),
+        _ => String::new(),
+    };
+    let answer = answer(refusal.status, &refusal.message, &more);
+    socket.write_all(answer.as_bytes()).await?;
+    front::linger(socket).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(text: &str) -> Head {
+        Head::parse(text.as_bytes()).expect("sound")
+    }
+
+    #[test]
+    fn libshout_gets_what_it_waits_for() {
+        let Plan::Interim { answer, keep } = plan(&head("OPTIONS * HTTP/1.1\r\n\r\n")) else {
+            panic!("options feeds nothing");
+        };
+        assert!(answer.starts_with("HTTP/1.1 405 Method Not Allowed\r\n") && keep);
+        assert!(answer.contains("\r\nAllow: GET, PUT, OPTIONS, SOURCE\r\n"));
+        assert!(answer.contains("\r\nContent-Length: 0\r\n"));
+        let poke = "SOURCE /m HTTP/1.0\r\nContent-Length: 0\r\n\r\n";
+        let Plan::Interim { answer, keep } = plan(&head(poke)) else {
+            panic!("a poke feeds nothing");
+        };
+        assert!(answer.starts_with("HTTP/1.1 401 Unauthorized\r\n") && !keep);
+        assert!(
+            answer.contains("\r\nAllow: GET, PUT") && answer.contains("\r\nWWW-Authenticate: ")
+        );
+    }
+
+    #[test]
+    fn each_client_gets_its_go_ahead() {
+        let first = |text: &str| go_ahead(&head(text)).lines().next().unwrap_or_default();
+        let expect = "Expect: 100-continue\r\n\r\n";
+        assert_eq!(
+            first(&format!("PUT /m HTTP/1.1\r\n{expect}")),
+            "HTTP/1.1 100 Continue"
+        );
+        assert_eq!(first("PUT /m HTTP/1.1\r\n\r\n"), "HTTP/1.1 200 OK");
+        assert_eq!(first("SOURCE /m HTTP/1.0\n\n"), "HTTP/1.0 200 OK");
+        assert_eq!(
+            first(&format!("SOURCE /m HTTP/1.1\r\n{expect}")),
+            "HTTP/1.1 200 OK"
+        );
+    }
+}

@@ -1,0 +1,401 @@
+//! One source's bytes to the outputs that a mount appends to its log. Pure:
+//! the caller owns socket and clock.
+
+use std::collections::VecDeque;
+
+use seamcast_media::chunk::{Chunker, Config as ChunkConfig, Output as Media};
+use seamcast_media::demux::{Codec, Demuxer, Event, Fault};
+use seamcast_media::pcm::Clamped;
+use seamcast_media::units::{MediaDuration, MediaTime};
+use seamcast_media::wav;
+
+use super::media_type::Declared;
+use super::pcm::{Pipeline, Settings};
+
+/// Bytes without audio after which a stream is refused; an ID3 tag may carry
+/// a large picture, so a stream that begins with one gets more.
+const MAX_WITHOUT_AUDIO: u64 = 256 << 10;
+const MAX_WITH_ID3: u64 = 4 << 20;
+
+/// What the session needs to know at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What the source says its body is.
+    pub declared: Declared,
+    /// How PCM is encoded.
+    pub encode: Settings,
+    /// Wanted chunk length.
+    pub chunk: MediaDuration,
+}
+
+/// What a session yields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Audio is about to come: call [`Session::begin`] with the mount's
+    /// position, then poll on.
+    Begin,
+    /// For the log.
+    Media(Media),
+}
+
+/// A stream the relay cannot carry. The source's fault; do not retry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// No audio found in what was sent.
+    NotAudio(String),
+    /// A container or codec that is not supported.
+    Unsupported(String),
+    /// The encoder failed or cannot do what was asked.
+    Encoder(String),
+}
+
+impl Error {
+    /// The HTTP status that says it.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::NotAudio(_) | Self::Unsupported(_) => 415,
+            Self::Encoder(_) => 501,
+        }
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotAudio(why) | Self::Unsupported(why) | Self::Encoder(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[derive(Debug)]
+enum Stage {
+    /// The first bytes, too few to tell.
+    First(Vec<u8>),
+    Container(Box<Demuxer>),
+    WavHeader(Vec<u8>),
+    /// Samples; bytes left of them when a header said how many.
+    Pcm(Box<Pipeline>, Option<u64>),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Session {
+    config: Config,
+    stage: Stage,
+    events: VecDeque<Event>,
+    chunker: Option<Chunker>,
+    asked: bool,
+    bytes: u64,
+    faults: u64,
+    last_fault: Option<String>,
+    allowance: u64,
+    clamped_said: Clamped,
+}
+
+impl Session {
+    /// A session without input.
+    ///
+    /// # Errors
+    /// When declared PCM cannot be encoded as configured.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        let stage = match config.declared {
+            Declared::Sniff => Stage::First(Vec::new()),
+            Declared::Pcm(format) => Stage::Pcm(Box::new(pipeline(format, config.encode)?), None),
+        };
+        Ok(Self {
+            config,
+            stage,
+            events: VecDeque::new(),
+            chunker: None,
+            asked: false,
+            bytes: 0,
+            faults: 0,
+            last_fault: None,
+            allowance: MAX_WITHOUT_AUDIO,
+            clamped_said: Clamped::default(),
+        })
+    }
+
+    /// Takes the next bytes; then poll until `None`.
+    ///
+    /// # Errors
+    /// When the stream can no longer become audio.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.bytes += bytes.len() as u64;
+        match &mut self.stage {
+            Stage::First(first) => {
+                first.extend_from_slice(bytes);
+                if first.len() < 4 {
+                    return Ok(());
+                }
+                let first = std::mem::take(first);
+                self.sniff(first)?;
+            }
+            Stage::Container(demuxer) => demuxer.push(bytes),
+            Stage::WavHeader(header) => {
+                header.extend_from_slice(bytes);
+                self.wav_header()?;
+            }
+            Stage::Pcm(pipeline, left) => {
+                let taken = left.map_or(bytes.len() as u64, |left| left.min(bytes.len() as u64));
+                if let Some(left) = left {
+                    *left -= taken;
+                }
+                // What follows the samples of a WAV file is no audio.
+                pipeline.push(&bytes[..taken as usize]).map_err(encoder)?;
+            }
+        }
+        self.collect();
+        if self.chunker.is_none() && !self.asked && self.bytes > self.allowance {
+            return Err(self.no_audio());
+        }
+        Ok(())
+    }
+
+    /// Starts the timeline at the mount's position, in answer to
+    /// [`Output::Begin`].
+    pub fn begin(&mut self, start: MediaTime, serial: u32) {
+        self.chunker = Some(Chunker::new(ChunkConfig {
+            target: self.config.chunk,
+            start,
+            serial,
+        }));
+    }
+
+    /// The next output, or `None` until more is pushed.
+    pub fn poll(&mut self) -> Option<Output> {
+        if let Some(chunker) = &mut self.chunker {
+            // All at once: a link's end then rides on its last chunk.
+            for event in self.events.drain(..) {
+                chunker.push_event(event);
+            }
+            return chunker.poll().map(Output::Media);
+        }
+        if self.asked {
+            return None;
+        }
+        if self.has_audio() {
+            self.asked = true;
+            return Some(Output::Begin);
+        }
+        // Tags may come before the first audio; they wait for it.
+        let at = self
+            .events
+            .iter()
+            .position(|event| matches!(event, Event::Fault(_)))?;
+        match self.events.remove(at)? {
+            Event::Fault(fault) => Some(Output::Media(Media::Fault(fault))),
+            _ => None,
+        }
+    }
+
+    /// The source pauses: what is pending should leave although it is short.
+    /// Harmless when nothing is.
+    pub fn flush(&mut self) {
+        if let Some(chunker) = &mut self.chunker {
+            chunker.flush();
+        }
+    }
+
+    /// The body is complete; then poll until `None`.
+    ///
+    /// # Errors
+    /// When there was no audio in it.
+    pub fn finish(&mut self) -> Result<(), Error> {
+        match &mut self.stage {
+            Stage::First(first) => {
+                let first = std::mem::take(first);
+                if first.is_empty() {
+                    return Err(Error::NotAudio("the body is empty; send audio".into()));
+                }
+                let mut demuxer = Demuxer::new();
+                demuxer.push(&first);
+                demuxer.finish();
+                self.stage = Stage::Container(Box::new(demuxer));
+            }
+            Stage::Container(demuxer) => demuxer.finish(),
+            Stage::WavHeader(_) => {
+                return Err(Error::NotAudio(format!(
+                    "the WAV header is not complete after {} bytes",
+                    self.bytes
+                )));
+            }
+            Stage::Pcm(pipeline, _) => {
+                if pipeline.frames() == 0 {
+                    return Err(Error::NotAudio(format!(
+                        "{} bytes are less than one frame; send audio",
+                        self.bytes
+                    )));
+                }
+                let odd = pipeline.odd_bytes();
+                pipeline.finish().map_err(encoder)?;
+                if odd > 0 {
+                    self.events.push_back(Event::Fault(Fault {
+                        offset: self.bytes - odd as u64,
+                        message: format!("{odd} bytes at the end are less than one frame"),
+                    }));
+                }
+            }
+        }
+        self.collect();
+        if self.chunker.is_none() && !self.asked && !self.has_audio() {
+            return Err(self.no_audio());
+        }
+        Ok(())
+    }
+
+    /// Ends the generation after everything was polled: what is pending leaves.
+    pub fn close(&mut self) {
+        if let Some(chunker) = &mut self.chunker {
+            chunker.finish();
+        }
+    }
+
+    /// Bytes taken so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Faults seen so far.
+    pub fn faults(&self) -> u64 {
+        self.faults
+    }
+
+    /// Programme position after everything pushed so far.
+    pub fn position(&self) -> Option<MediaTime> {
+        self.chunker.as_ref().map(Chunker::position)
+    }
+
+    /// Ogg serial number for the session that continues this programme.
+    pub fn next_serial(&self) -> Option<u32> {
+        self.chunker.as_ref().map(Chunker::next_serial)
+    }
+
+    /// Samples of PCM that had to be changed so far.
+    pub fn clamped(&self) -> Clamped {
+        match &self.stage {
+            Stage::Pcm(pipeline, _) => pipeline.clamped(),
+            _ => Clamped::default(),
+        }
+    }
+
+    fn has_audio(&self) -> bool {
+        self.events
+            .iter()
+            .any(|event| matches!(event, Event::Packet(_)))
+    }
+
+    fn no_audio(&self) -> Error {
+        let why = match &self.last_fault {
+            Some(fault) => format!(": {fault}"),
+            None => String::new(),
+        };
+        Error::NotAudio(format!(
+            "no Ogg/Opus, MP3 or WAV audio in the first {} bytes{why}",
+            self.bytes
+        ))
+    }
+
+    fn sniff(&mut self, first: Vec<u8>) -> Result<(), Error> {
+        let looks_like = |words: &[&[u8]]| words.iter().any(|word| first.starts_with(word));
+        if looks_like(&[b"fLaC"]) {
+            return Err(Error::Unsupported(
+                "FLAC bodies are not taken; send Ogg/Opus, MP3, WAV or raw PCM".into(),
+            ));
+        }
+        if looks_like(&[b"<!do", b"<!DO", b"<htm", b"<HTM", b"<?xm", b"{\"", b"HTTP"]) {
+            return Err(Error::NotAudio(
+                "the body is text (HTML, XML, JSON or HTTP), not audio".into(),
+            ));
+        }
+        if looks_like(&[b"RIFF", b"RF64", b"BW64"]) {
+            self.stage = Stage::WavHeader(first);
+            return self.wav_header();
+        }
+        if looks_like(&[b"ID3"]) {
+            self.allowance = MAX_WITH_ID3;
+        }
+        let mut demuxer = Box::new(Demuxer::new());
+        demuxer.push(&first);
+        self.stage = Stage::Container(demuxer);
+        Ok(())
+    }
+
+    fn wav_header(&mut self) -> Result<(), Error> {
+        let Stage::WavHeader(header) = &mut self.stage else {
+            return Ok(());
+        };
+        match wav::parse(header) {
+            Ok(None) => Ok(()),
+            Ok(Some(found)) => {
+                let mut pipeline = pipeline(found.format, self.config.encode)?;
+                let samples = header.get(found.data_offset..).unwrap_or_default();
+                let taken = found
+                    .data_len
+                    .map_or(samples.len(), |len| len.min(samples.len() as u64) as usize);
+                pipeline.push(&samples[..taken]).map_err(encoder)?;
+                let left = found.data_len.map(|len| len - taken as u64);
+                self.stage = Stage::Pcm(Box::new(pipeline), left);
+                Ok(())
+            }
+            Err(why @ wav::Error::Unsupported(_)) => Err(Error::Unsupported(why.to_string())),
+            Err(why) => Err(Error::NotAudio(why.to_string())),
+        }
+    }
+
+    fn collect(&mut self) {
+        loop {
+            let event = match &mut self.stage {
+                Stage::Container(demuxer) => demuxer.poll(),
+                Stage::Pcm(pipeline, _) => pipeline.poll(),
+                Stage::First(_) | Stage::WavHeader(_) => None,
+            };
+            let Some(event) = event else { break };
+            if let Event::Fault(fault) = &event {
+                self.faults += 1;
+                self.last_fault = Some(fault.message.clone());
+            }
+            self.events.push_back(event);
+        }
+        let clamped = self.clamped();
+        let said = &mut self.clamped_said;
+        // Said at the first and then at each tenfold, so that a broken
+        // generator cannot flood the log.
+        let (now, before) = (clamped.nan + clamped.over, said.nan + said.over);
+        if now > before && now >= before.saturating_mul(10) {
+            *said = clamped;
+            self.faults += 1;
+            self.events.push_back(Event::Fault(Fault {
+                offset: self.bytes,
+                message: format!(
+                    "{} samples were not a number and {} beyond full scale so far; they were clamped",
+                    clamped.nan, clamped.over
+                ),
+            }));
+        }
+    }
+}
+
+fn pipeline(format: wav::Format, settings: Settings) -> Result<Pipeline, Error> {
+    Pipeline::new(format, settings).map_err(encoder)
+}
+
+fn encoder(error: super::pcm::Error) -> Error {
+    Error::Encoder(error.0)
+}
+
+/// The codec for PCM on a mount of that name.
+pub fn codec_for(mount: &str, encode: crate::config::Encode) -> Codec {
+    match encode {
+        crate::config::Encode::Opus => Codec::Opus,
+        crate::config::Encode::Mp3 => Codec::Mp3,
+        crate::config::Encode::Auto if mount.to_ascii_lowercase().ends_with(".mp3") => Codec::Mp3,
+        crate::config::Encode::Auto => Codec::Opus,
+    }
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -1,0 +1,87 @@
+//! All mounts of a relay.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use super::{Mount, State};
+use crate::config;
+
+/// A mount that cannot be made. Retry later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full {
+    /// How many there are.
+    pub mounts: usize,
+}
+
+/// The mounts by name.
+#[derive(Debug, Default)]
+pub struct Registry {
+    mounts: RwLock<BTreeMap<String, Arc<Mount>>>,
+}
+
+impl Registry {
+    /// The mount called `name`.
+    pub fn find(&self, name: &str) -> Option<Arc<Mount>> {
+        self.read().get(name).cloned()
+    }
+
+    /// All mounts, by name.
+    pub fn all(&self) -> Vec<Arc<Mount>> {
+        self.read().values().cloned().collect()
+    }
+
+    /// The mount for a source: the one there is, unless its programme is
+    /// over, or a new one. A finished mount's listeners keep its log.
+    ///
+    /// # Errors
+    /// When there are `most` mounts already.
+    pub fn open(
+        &self,
+        name: &str,
+        settings: &config::Mount,
+        most: usize,
+        now: Instant,
+    ) -> Result<Arc<Mount>, Full> {
+        let mut mounts = self.mounts.write().unwrap_or_else(PoisonError::into_inner);
+        let before = mounts.get(name).cloned();
+        if let Some(mount) = &before
+            && !mount.is_over()
+        {
+            return Ok(mount.clone());
+        }
+        if mounts.len() >= most && before.is_none() {
+            return Err(Full {
+                mounts: mounts.len(),
+            });
+        }
+        // Chained readers tell links apart by the serial number (RFC 3533 §4).
+        let state = State::new(rand::random(), now);
+        let mount = Mount::new(name, settings.clone(), state, before.as_deref());
+        mounts.insert(name.to_owned(), mount.clone());
+        Ok(mount)
+    }
+
+    /// Ends what is due and forgets what is over; call it a few times a second.
+    pub fn tick(&self, now: Instant) {
+        for mount in self.all() {
+            if mount.tick(now) {
+                let mut mounts = self.mounts.write().unwrap_or_else(PoisonError::into_inner);
+                // A source may have replaced it meanwhile.
+                if mounts
+                    .get(&mount.name)
+                    .is_some_and(|present| Arc::ptr_eq(present, &mount))
+                {
+                    mounts.remove(&mount.name);
+                }
+            }
+        }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Arc<Mount>>> {
+        self.mounts.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How often [`Registry::tick`] wants to be called.
+pub const TICK: Duration = Duration::from_millis(100);

@@ -1,0 +1,151 @@
+//! The relay as a whole: what its parts share, and running it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::fanout::{self, Fanout};
+use crate::front;
+use crate::mount::{Registry, TICK};
+
+/// What every connection needs.
+pub struct Relay {
+    config: RwLock<Arc<Config>>,
+    /// The mounts.
+    pub mounts: Registry,
+    /// Where listeners are.
+    pub fanout: Fanout,
+    /// When it started.
+    pub started: Instant,
+    /// Connections that are not listeners.
+    pub connections: AtomicU64,
+    /// Counters for `/metrics`.
+    pub counters: Counters,
+    draining: watch::Sender<bool>,
+}
+
+/// Things counted since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections accepted.
+    pub accepted: AtomicU64,
+    /// Connections turned away because there were too many.
+    pub turned_away: AtomicU64,
+    /// Source requests refused.
+    pub refused_sources: AtomicU64,
+    /// Bytes received from sources.
+    pub source_bytes: AtomicU64,
+    /// Faults in sources' streams.
+    pub faults: AtomicU64,
+}
+
+impl std::fmt::Debug for Relay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Relay").finish_non_exhaustive()
+    }
+}
+
+impl Counters {
+    /// Adds one.
+    pub fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Relay {
+    /// A relay without connections.
+    ///
+    /// # Errors
+    /// When the fan-out threads cannot be started.
+    pub fn new(config: Config) -> std::io::Result<Arc<Self>> {
+        let fanout = Fanout::new(fanout::Config {
+            shards: usize::try_from(config.shards).unwrap_or(0),
+            ..fanout::Config::default()
+        })?;
+        Ok(Arc::new(Self {
+            fanout,
+            config: RwLock::new(Arc::new(config)),
+            mounts: Registry::default(),
+            started: Instant::now(),
+            connections: AtomicU64::new(0),
+            counters: Counters::default(),
+            draining: watch::Sender::new(false),
+        }))
+    }
+
+    /// The configuration as it is now.
+    pub fn config(&self) -> Arc<Config> {
+        self.config
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Replaces the configuration; running sources and listeners go on.
+    pub fn reconfigure(&self, config: Config) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    /// Whether the relay is shutting down.
+    pub fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    /// Resolves when the relay begins to shut down.
+    pub async fn drained(&self) {
+        let mut draining = self.draining.subscribe();
+        let _ = draining.wait_for(|draining| *draining).await;
+    }
+}
+
+/// Serves on `listener` until `shutdown` resolves, then drains.
+///
+/// # Errors
+/// When the fan-out threads or the demo cannot be started.
+pub async fn run(
+    listener: TcpListener,
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    let relay = Relay::new(config)?;
+    serve(relay, listener, shutdown).await
+}
+
+/// As [`run`], with a relay that the caller keeps a handle of.
+///
+/// # Errors
+/// As [`run`].
+pub async fn serve(
+    relay: Arc<Relay>,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    let accept = tokio::spawn(front::accept(relay.clone(), listener));
+    let ticking = relay.clone();
+    let tick = tokio::spawn(async move {
+        let mut interval = tokio::time::interval(TICK);
+        loop {
+            interval.tick().await;
+            ticking.mounts.tick(Instant::now());
+        }
+    });
+    shutdown.await;
+    relay.draining.send_replace(true);
+    let limit = relay.config().drain;
+    // Players come back after a moment, spread out, when the relay is up again.
+    relay
+        .fanout
+        .drain(Duration::from_secs(1), limit.mul_f64(0.5), None);
+    accept.abort();
+    let left = Instant::now();
+    let busy = || relay.connections.load(Ordering::Relaxed) > 0 || relay.fanout.count() > 0;
+    while busy() && left.elapsed() < limit {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tick.abort();
+    Ok(())
+}
