@@ -442,3 +442,6 @@ fn shorten(packet: &[u8]) -> Vec<u8> {
     });
     tags.to_bytes()
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,5 +13,6 @@ pub mod mp3;
 pub mod ogg;
 pub mod opus;
 pub mod pcm;
+pub mod rtp;
 pub mod units;
 pub mod wav;

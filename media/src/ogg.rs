@@ -11,6 +11,8 @@ mod write;
 
 pub use packets::{Assembled, Assembler, Whole};
 pub use reader::{Found, Reader};
+#[cfg(test)]
+pub(crate) use write::reseal;
 pub(crate) use write::segments;
 pub use write::{PageSpec, first_sequence, page_count, renumber, write_packet_pages, write_page};
 

@@ -2,4 +2,5 @@
 //!
 //! The tests themselves are in `tests/tests/`; what several of them need is in [`support`].
 
+pub mod playout;
 pub mod support;

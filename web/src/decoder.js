@@ -2,7 +2,7 @@
 /** `StreamDecoder`: Ogg/Opus and MP3 bytes in arbitrary pieces → PCM, in pages, workers and Node. */
 import { StreamDecoder as Inner } from '../dist/player/glue.js';
 import { describe, domError, toBytes } from './errors.js';
-import { isLoaded, load, loadSync } from './wasm.js';
+import { isLoaded, load } from './wasm.js';
 
 /** @typedef {import('./decoder.js').DecoderOptions} DecoderOptions */
 
@@ -15,7 +15,7 @@ export class StreamDecoder {
   constructor(options = {}) {
     if (typeof options !== 'object' || options === null) throw new TypeError(`StreamDecoder takes an options object, got ${describe(options)}`);
     /** Resolved when `decode()` may be called. @type {Promise<void>} */
-    this.ready = loadSync(options.wasmUrl) ? Promise.resolve() : load(options.wasmUrl);
+    this.ready = load(options.wasmUrl);
     // Whoever never looks at it still learns of a failure from decode().
     this.ready.catch(() => {});
   }

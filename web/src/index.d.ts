@@ -70,23 +70,23 @@ export interface PlayerStats {
   underrunDuration: number;
   /** Media played, seconds. */
   totalDuration: number;
-  /** Mean time from arrival to output, seconds. */
+  /** Mean depth of the buffer while playing, seconds. */
   averageLatency: number;
-  /** Sum over played frames of their time in the buffer, seconds (as in WebRTC statistics). */
+  /** Depth of the buffer now: received and not yet heard, seconds. */
   jitterBufferDelay: number;
-  /** Sum over played frames of the target in force, seconds. */
+  /** Depth aimed at, seconds. */
   jitterBufferTargetDelay: number;
   /** Media seconds received per second; 1 is real time. */
   arrivalRate: number;
   /** 95th percentile of lateness against the earliest arrival, seconds. */
   arrivalSpreadP95: number;
-  /** `play()` to the first audible frame, seconds. */
+  /** `play()` to the first frame out, seconds; NaN before. */
   startupDelay: number;
-  /** Buffer at which a start was judged safe, seconds from the first arrival. */
+  /** When a start will be safe, seconds on the clock of `performance.now()`. */
   predictedSafeStart: number;
   /** Audio required before a start, as measured now, seconds. */
   prebuffer: number;
-  /** Output frames per input frame, beyond the change of rate; 1 is no correction. */
+  /** Input consumed per output, beyond the change of rate; 1 is no correction. */
   resampleRatio: number;
   /** Source clock against output clock, parts per million. */
   driftPpm: number;
@@ -148,7 +148,7 @@ export interface PlayerEventMap {
   /** `live` mode jumped forward, media seconds. */
   skip: PlayerEvent<{ from: number; to: number }>;
   /** Damage in the stream; playback goes on. */
-  decodeerror: PlayerEvent<{ message: string; offset: number }>;
+  decodeerror: PlayerEvent<{ message: string; offset: number; framesLost: number }>;
   /** The mount lost its source and waits for it. */
   sourceoffline: PlayerEvent<{ graceMs: number }>;
   sourceonline: Event;

@@ -1,13 +1,14 @@
 // @ts-check
 /** The `Player`: ties a source, the engine and the output together, and speaks HTMLMediaElement. */
 import { Engine } from '../dist/player/glue.js';
+import { Appender } from './appender.js';
 import { PlayerError, describe, domError, toBytes } from './errors.js';
-import { Output, hasWebAudio } from './output.js';
+import { Link } from './link.js';
+import { Output } from './output.js';
 import { Ranges } from './ranges.js';
 import { Backoff } from './reconnect.js';
-import { Session, seekMessage, statsMessage, timeMessage } from './session.js';
-import { attach, open } from './transport.js';
-import { hasSimd, load } from './wasm.js';
+import { canPlayType, isSupported } from './support.js';
+import { load } from './wasm.js';
 
 /** @typedef {import('./index.js').PlayerOptions} PlayerOptions */
 /** @typedef {{promise: Promise<void>, resolve: () => void, reject: (e: unknown) => void}} Deferred */
@@ -21,14 +22,8 @@ const STALLED_MS = 3000;
 const FROZEN_MS = 4000;
 /** How long to wait for a context to run before calling it blocked: with and without a gesture so far. */
 const PATIENCE_MS = [1000, 3000];
-/** Retries of a source from which nothing has come yet. */
-const FIRST_ATTEMPTS = 3;
-/** How long a mount that played may be missing: a relay was restarted and its source is not back yet. */
-const MOUNT_GONE_MS = 60_000;
-/** Buffer at which a parked connection is made again, seconds: low enough that it is not dropped at once. */
-const UNPARK_BELOW = 8;
-/** Most bytes `append()` holds for an engine that is full. */
-const APPEND_LIMIT = 64 << 20;
+/** An endless stream of which nothing is playable is given up after this long. */
+const UNPLAYABLE_MS = 15_000;
 
 /** @returns {Deferred} */
 function defer() {
@@ -50,6 +45,14 @@ function bounds(latency = 'auto') {
   return [min, max];
 }
 
+/** Names may come more than once (RFC 7845 §5.2). @param {[string, string][]} list */
+function tagsOf(list) {
+  /** @type {Record<string, string>} */
+  const tags = {};
+  for (const [name, value] of list) tags[name.toUpperCase()] = name.toUpperCase() in tags ? `${tags[name.toUpperCase()]}; ${value}` : value;
+  return tags;
+}
+
 const now = () => performance.now();
 
 export class Player extends EventTarget {
@@ -62,39 +65,18 @@ export class Player extends EventTarget {
   #output = null;
   /** @type {Engine | null} */
   #engine = null;
-  /** @type {Promise<Engine> | null} */
+  /** @type {Promise<void> | null} */
   #starting = null;
   /** Changes with every load, so that late answers of an earlier one are dropped. */
   #load = 0;
 
-  /** @type {string | null} */
-  #src = null;
-  /** @type {WebSocket | ReadableStream<Uint8Array> | null} */
-  #srcObject = null;
-  /** @type {import('./transport.js').Connection | null} */
-  #connection = null;
-  #session = new Session();
-  #framed = false;
-  /** Whether the server speaks `seamcast.v1`; null until a socket has opened. @type {boolean | null} */
-  #dialect = null;
-  /** @type {'idle' | 'connecting' | 'open' | 'retrying' | 'parked' | 'done'} */
-  #network = 'idle';
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #retryTimer = undefined;
-  /** @type {{afterMs: number, url: string | null} | null} */
-  #goaway = null;
-  /** Whether media has to flow before `reconnected` is told. */
-  #rejoining = false;
-  #recovered = false;
-  #lostAt = 0;
-  #serverSaid = '';
-
-  /** @type {{bytes: Uint8Array, done: Deferred}[]} */
-  #queue = [];
-  #queued = 0;
+  /** @type {import('./link.js').Source | null} */
+  #source = null;
+  /** @type {Link | null} */
+  #link = null;
+  #appender = new Appender();
+  /** `endOfStream()` was called: what is appended next is another stream. */
   #inputEnded = false;
-  /** @type {(() => void)[]} */
-  #waitingForRoom = [];
 
   #paused = true;
   #ended = false;
@@ -107,7 +89,7 @@ export class Player extends EventTarget {
   #lateError = null;
   /** @type {Deferred | null} */
   #play = null;
-  /** @type {{done: Deferred, dropping: boolean} | null} */
+  /** @type {Deferred | null} */
   #seek = null;
 
   #volume = 1;
@@ -116,14 +98,11 @@ export class Player extends EventTarget {
   #pump = undefined;
   #frozen = { frame: -1, since: 0 };
   #told = { time: 0, report: 0, stalled: false };
-  #lastArrival = 0;
-  #headIngest = 0;
-  #headTime = 0;
-  #bytesReceived = 0;
+  /** What the engine last found wrong with the input. */
+  #complaint = '';
   #engineMs = 0;
   #playAt = 0;
   #startupDelay = 0;
-  #onOnline = () => this.#network === 'retrying' && this.#connect();
 
   /** @param {PlayerOptions} [options] */
   constructor(options = {}) {
@@ -135,31 +114,13 @@ export class Player extends EventTarget {
     this.#backoff = reconnect === false ? null : new Backoff(reconnect);
   }
 
-  /** @param {string} type */
-  static canPlayType(type) {
-    const [, kind = '', rest = ''] = /^\s*([\w.+-]+\/[\w.+-]+)\s*(.*)$/.exec(String(type).toLowerCase()) ?? [];
-    const codecs = /codecs\s*=\s*"?([^";]*)/.exec(rest)?.[1].trim();
-    if (/^(audio\/(mpeg|mp3|x-mp3|mpeg3))$/.test(kind)) return !codecs || codecs === 'mp3' ? 'probably' : '';
-    if (/^(audio|application)\/(x-)?ogg$/.test(kind) || kind === 'audio/opus') return codecs ? (codecs === 'opus' ? 'probably' : '') : 'maybe';
-    return '';
-  }
-
-  static isSupported() {
-    const webAssembly = typeof WebAssembly !== 'undefined';
-    const report = {
-      webAudio: hasWebAudio(), webAssembly, simd: webAssembly && hasSimd(),
-      webSocket: typeof WebSocket !== 'undefined',
-      fetchStreams: typeof Response !== 'undefined' && 'body' in Response.prototype,
-      audioWorklet: typeof AudioWorkletNode !== 'undefined' && globalThis.isSecureContext === true,
-      sharedMemory: globalThis.crossOriginIsolated === true && typeof SharedArrayBuffer !== 'undefined',
-    };
-    return { supported: report.webAudio && webAssembly, ...report };
-  }
+  static canPlayType = canPlayType;
+  static isSupported = isSupported;
 
   /* ── Source ──────────────────────────────────────────────────────── */
 
   get src() {
-    return this.#src;
+    return typeof this.#source === 'string' ? this.#source : null;
   }
 
   set src(url) {
@@ -167,90 +128,48 @@ export class Player extends EventTarget {
     if (url !== null) {
       try {
         absolute = new URL(url, globalThis.document?.baseURI).href;
-      } catch {
-        throw new TypeError(`src takes a ws, wss, http or https address or null, got ${describe(url)}`);
-      }
-      if (!/^(ws|http)s?:/.test(absolute)) throw new TypeError(`src takes a ws, wss, http or https address or null, got ${describe(url)}`);
+      } catch { /* said below */ }
+      if (!/^(ws|http)s?:/.test(absolute ?? '')) throw new TypeError(`src takes a ws, wss, http or https address or null, got ${describe(url)}`);
     }
-    this.#reset();
-    this.#src = absolute;
-    if (absolute && this.#options.preload === 'auto') void this.#prepare().catch(() => {});
+    this.#setSource(absolute);
+    if (absolute && this.#options.preload === 'auto') this.#prepare().catch(() => {});
   }
 
   get srcObject() {
-    return this.#srcObject;
+    return typeof this.#source === 'string' ? null : this.#source;
   }
 
   set srcObject(source) {
     const socket = typeof WebSocket !== 'undefined' && source instanceof WebSocket;
-    if (source !== null && !socket && !(source instanceof ReadableStream)) {
+    if (source !== null && !socket && !(/** @type {unknown} */ (source) instanceof ReadableStream)) {
       throw new TypeError(`srcObject takes a WebSocket, a ReadableStream of bytes or null, got ${describe(source)}`);
     }
-    this.#reset();
-    this.#srcObject = source;
+    this.#setSource(source);
     // A socket delivers from now on whether anybody listens or not.
-    if (socket) void this.#prepare().catch(() => {});
+    if (socket) this.#prepare().catch(() => {});
   }
 
   /** @param {BufferSource} chunk @returns {Promise<void>} */
-  append(chunk) {
-    let bytes;
-    try {
-      bytes = toBytes(chunk, 'append');
-      if (this.#src !== null || this.#srcObject) throw domError('append() while a source is set: set src and srcObject to null first', 'InvalidStateError');
-      if (this.#queued + bytes.length > APPEND_LIMIT) throw domError(`append() holds ${this.#queued} bytes already: await each append before the next`, 'QuotaExceededError');
-    } catch (e) {
-      return Promise.reject(e);
+  async append(chunk) {
+    const bytes = toBytes(chunk, 'append');
+    if (this.#source) throw domError('append() while a source is set: set src and srcObject to null first', 'InvalidStateError');
+    if (this.#inputEnded || this.#ended) {
+      this.#inputEnded = this.#ended = false;
+      this.#appender.drop();
+      this.#engine?.seek(now(), 0);
+      this.#output?.cancel();
     }
-    if (this.#inputEnded || this.#ended) this.#newStream();
-    this.#network = 'open';
-    this.#bytesReceived += bytes.length;
-    if (this.#engine && !this.#queue.length && !this.#engine.full) {
-      this.#take(bytes);
-      return this.#room();
-    }
-    const done = defer();
-    this.#queued += bytes.length;
-    // The engine takes it later, the caller may reuse its buffer now.
-    this.#queue.push({ bytes: bytes.slice(), done });
-    this.#prepare().then(() => this.#drain(), (e) => done.reject(e));
-    return done.promise;
+    const taken = this.#appender.push(bytes);
+    taken.catch(() => {});
+    await this.#prepare();
+    this.#run();
+    return taken;
   }
 
   endOfStream() {
-    if (this.#src !== null || this.#srcObject) throw domError('endOfStream() belongs to append(); a source ends by itself', 'InvalidStateError');
-    this.#inputEnded = true;
-    this.#network = 'done';
-    if (this.#engine && !this.#queue.length) this.#endInput();
-  }
-
-  /** Drops what remains of an earlier programme when more is appended. */
-  #newStream() {
-    this.#inputEnded = this.#ended = false;
-    this.#engine?.seek(now(), 0);
-    this.#output?.cancel();
-  }
-
-  /** @returns {Promise<void>} Resolved when the engine takes more. */
-  #room() {
-    return this.#engine?.full ? new Promise((resolve) => void this.#waitingForRoom.push(resolve)) : Promise.resolve();
-  }
-
-  #drain() {
-    while (this.#engine && !this.#engine.full && this.#queue.length) {
-      const { bytes, done } = /** @type {{bytes: Uint8Array, done: Deferred}} */ (this.#queue.shift());
-      this.#queued -= bytes.length;
-      this.#take(bytes);
-      void this.#room().then(done.resolve);
-    }
-    if (this.#inputEnded && !this.#queue.length && this.#network === 'done') this.#endInput();
-  }
-
-  #dropQueue() {
-    const dropped = this.#queue.splice(0);
-    this.#queued = 0;
-    for (const { done } of dropped) done.resolve();
-    for (const resolve of this.#waitingForRoom.splice(0)) resolve();
+    if (this.#source) throw domError('endOfStream() belongs to append(); a source ends by itself', 'InvalidStateError');
+    this.#inputEnded = this.#appender.ending = true;
+    this.#run();
   }
 
   /* ── Playback ────────────────────────────────────────────────────── */
@@ -264,17 +183,9 @@ export class Player extends EventTarget {
   }
 
   play() {
-    if (this.#error) {
-      // A failed load starts over, as an element's does when src is set again.
-      const { src } = this;
-      this.#reset();
-      this.#src = src;
-    } else if (this.#ended && this.#src !== null) {
-      const { src } = this;
-      this.#reset();
-      this.#src = src;
-    }
-    if (!this.#play) this.#play = defer();
+    // A failed or finished load starts over, as an element's does.
+    if (this.#error || (this.#ended && this.src !== null)) this.#setSource(this.#source);
+    this.#play ??= defer();
     const { promise } = this.#play;
     if (this.#paused) {
       this.#paused = false;
@@ -327,37 +238,33 @@ export class Player extends EventTarget {
     if (to !== 'live' && !(typeof to === 'number' && to >= 0 && Number.isFinite(to))) {
       throw new TypeError(`seek takes seconds from 0 up or 'live', got ${describe(to)}`);
     }
-    if (!this.#framed) throw domError("this source cannot seek: use a Seamcast mount's ws or wss address", 'NotSupportedError');
-    const target = to === 'live' ? this.seekable.end(0) : to;
-    this.#seek?.done.reject(domError('another seek replaced this one', 'AbortError'));
-    const done = defer();
-    this.#seek = { done, dropping: this.#network === 'open' };
-    this.#ended = false;
-    this.#playing = false;
-    this.#engine?.seek(now(), target);
+    const link = this.#link;
+    if (!link?.framed) throw domError("this source cannot seek: use a Seamcast mount's ws or wss address", 'NotSupportedError');
+    this.#seek?.reject(domError('another seek replaced this one', 'AbortError'));
+    const done = this.#seek = defer();
+    this.#ended = this.#playing = false;
+    this.#engine?.seek(now(), to === 'live' ? this.seekable.end(0) : to);
     this.#output?.cancel();
     this.#emit('seeking');
-    if (!this.#paused) this.#emit('waiting');
-    const from = to === 'live' ? 'live' : target.toFixed(3);
-    if (this.#network === 'open') this.#connection?.send(seekMessage(from));
-    else this.#connect(from);
-    if (!this.#paused) this.#engine?.play(now());
+    if (!this.#paused) {
+      this.#emit('waiting');
+      this.#engine?.play(now());
+    }
+    link.seek(to);
     this.#run();
     return done.promise;
   }
 
   flush() {
-    this.#dropQueue();
+    this.#appender.drop();
     const playedSeconds = this.#engine && this.#output ? this.#engine.flush(now(), this.#output.frame) : 0;
-    this.#playing = false;
-    this.#inputEnded = false;
+    this.#playing = this.#inputEnded = false;
     this.#run();
     return { playedSeconds };
   }
 
   async close() {
-    this.#reset();
-    globalThis.removeEventListener?.('online', this.#onOnline);
+    this.#setSource(null);
     const output = this.#output;
     this.#output = null;
     await output?.close();
@@ -385,7 +292,7 @@ export class Player extends EventTarget {
   }
 
   get seekable() {
-    return new Ranges(this.#framed ? [this.#session.seekable] : []);
+    return new Ranges(this.#link?.framed ? [this.#link.session.seekable] : []);
   }
 
   get paused() {
@@ -456,11 +363,8 @@ export class Player extends EventTarget {
 
   get latency() {
     const delay = this.#output?.delay ?? 0;
-    const { clockOffset } = this.#session;
-    if (!this.#framed || clockOffset === null || !this.#headIngest) return this.#depth() + delay;
-    // What is audible came in as long before the newest chunk as it lies before it in the programme.
-    const sinceHead = (Date.now() + clockOffset - this.#headIngest) / 1000;
-    return Math.max(0, sinceHead + this.#headTime - this.currentTime + delay);
+    const age = this.#link?.age(this.currentTime) ?? null;
+    return delay + (age === null ? this.#depth() : Math.max(0, age));
   }
 
   get targetLatency() {
@@ -481,7 +385,7 @@ export class Player extends EventTarget {
       resampleRatio: 1, driftPpm: 0, concealedFrames: 0, droppedFrames: 0,
       decodeTimeMs: this.#engineMs, startupDelay: this.#startupDelay,
       ...measured,
-      bufferDepth: this.#depth(), bytesReceived: this.#bytesReceived, outputLatency: this.#output?.delay ?? 0,
+      bufferDepth: this.#depth(), bytesReceived: this.#bytesReceived(), outputLatency: this.#output?.delay ?? 0,
       output: 'buffers', thread: 'main',
     };
   }
@@ -520,56 +424,81 @@ export class Player extends EventTarget {
     if (this.#output && this.#output.node.gain.value !== gain) this.#output.setGain(gain);
   }
 
-  /** Module, engine and connection; once per load. */
+  #bytesReceived() {
+    return this.#link?.bytesReceived ?? this.#appender.bytesReceived;
+  }
+
+  /** Module, engine and connection; once per source. */
   #prepare() {
     const generation = this.#load;
     this.#starting ??= (async () => {
       // At once: a socket handed over delivers from now on, and a new one takes its time as the module does.
-      if (this.#src !== null || this.#srcObject) this.#connect();
+      if (this.#source) {
+        this.#link = new Link(this.#source, { mode: this.#options.mode, backoff: this.#backoff }, this.#host);
+        this.#link.connect();
+      }
       await load(this.#options.wasmUrl);
       if (generation !== this.#load) throw domError('the source was changed', 'AbortError');
       const engine = new Engine(this.#options.mode, ...this.#latency);
       this.#ensureOutput().attach(engine);
       this.#engine = engine;
       this.#pump ??= setInterval(() => this.#run(), PUMP_MS);
-      for (const early of this.#early.splice(0)) early();
-      return engine;
+      this.#link?.start(engine);
     })();
     return this.#starting;
   }
 
-  /** What arrived while the module was loading. @type {(() => void)[]} */
-  #early = [];
+  /** What the link asks of us. @type {import('./link.js').Host} */
+  #host = {
+    work: (work) => {
+      this.#timed(work);
+      this.#run();
+    },
+    emit: (type, detail) => this.#emit(type, detail),
+    fail: (error) => this.#fail(error),
+    lost: (error) => {
+      // What has arrived is still played; the failure is told after it.
+      if (!this.#playing) this.#fail(error);
+      else {
+        this.#lateError = error;
+        this.#engine?.endOfStream(now());
+      }
+    },
+    duration: (seconds) => this.#setDuration(seconds),
+    room: () => (this.#engine ? this.#appender.room(this.#engine) : Promise.resolve()),
+  };
 
-  /** Frees the engine and forgets the source; the context stays. */
-  #reset() {
+  /** Ends what was and begins anew with `source`; the output stays. @param {import('./link.js').Source | null} source */
+  #setSource(source) {
     this.#load += 1;
-    const had = this.#readyState > 0 || this.#network !== 'idle';
-    this.#disconnect();
-    this.#dropQueue();
-    clearInterval(this.#pump);
-    this.#pump = undefined;
+    const had = this.#starting !== null;
+    this.#stop();
     this.#output?.cancel();
     this.#engine?.free();
-    this.#engine = null;
-    this.#starting = null;
-    this.#early = [];
-    this.#src = this.#srcObject = null;
-    this.#session = new Session();
-    this.#framed = this.#rejoining = this.#inputEnded = this.#ended = this.#playing = false;
-    this.#dialect = null;
-    this.#network = 'idle';
-    this.#goaway = this.#error = this.#lateError = null;
+    this.#engine = this.#starting = this.#link = null;
+    this.#appender.drop();
+    this.#appender = new Appender();
+    this.#source = source;
+    this.#inputEnded = this.#ended = this.#playing = false;
+    this.#error = this.#lateError = null;
     this.#readyState = 0;
     this.#duration = NaN;
-    this.#bytesReceived = this.#engineMs = this.#startupDelay = this.#headIngest = 0;
+    this.#complaint = '';
+    this.#engineMs = this.#startupDelay = 0;
     this.#backoff?.reset();
     const aborted = domError('the source was changed or closed', 'AbortError');
-    this.#seek?.done.reject(aborted);
+    this.#seek?.reject(aborted);
     this.#seek = null;
     this.#settlePlay(aborted);
     this.#paused = true;
     if (had) this.#emit('emptied');
+  }
+
+  /** Network and clockwork. */
+  #stop() {
+    this.#link?.close();
+    clearInterval(this.#pump);
+    this.#pump = undefined;
   }
 
   /** @param {unknown} [failure] */
@@ -582,216 +511,14 @@ export class Player extends EventTarget {
   /** @param {PlayerError} error */
   #fail(error) {
     if (this.#error) return;
-    this.#disconnect();
-    this.#network = 'done';
+    this.#stop();
     this.#error = error;
     this.#playing = false;
     this.#paused = true;
-    clearInterval(this.#pump);
-    this.#pump = undefined;
     this.#settlePlay(error);
-    this.#seek?.done.reject(error);
+    this.#seek?.reject(error);
     this.#seek = null;
     this.#emit('error', { error });
-  }
-
-  /* ── Network ─────────────────────────────────────────────────────── */
-
-  #disconnect() {
-    clearTimeout(this.#retryTimer);
-    this.#connection?.close();
-    this.#connection = null;
-  }
-
-  /** @param {string} [from] */
-  #connect(from) {
-    this.#disconnect();
-    this.#network = 'connecting';
-    globalThis.addEventListener?.('online', this.#onOnline);
-    const handlers = {
-      open: (/** @type {boolean} */ framed) => {
-        this.#network = 'open';
-        this.#framed = framed;
-        this.#dialect = framed;
-        this.#lastArrival = now();
-        if (framed) this.#connection?.send(timeMessage(Date.now()));
-      },
-      bytes: (/** @type {Uint8Array} */ bytes) => this.#receive(bytes),
-      text: (/** @type {string} */ message) => this.#whenReady(() => this.#control(message)),
-      close: (/** @type {import('./transport.js').Closed} */ closed) => this.#whenReady(() => this.#closed(closed)),
-    };
-    try {
-      this.#connection = this.#srcObject ? attach(this.#srcObject, handlers) : open(this.#address(from), handlers, this.#dialect);
-    } catch (cause) {
-      this.#fail(cause instanceof PlayerError ? cause : new PlayerError('unreachable', String(cause), { cause }));
-    }
-  }
-
-  /** The address with the join point and the mode, for mounts that understand them. @param {string} [from] */
-  #address(from) {
-    const url = new URL(this.#goaway?.url ?? /** @type {string} */ (this.#src), /** @type {string} */ (this.#src));
-    this.#goaway = null;
-    if (!url.protocol.startsWith('ws')) return url.href;
-    const { searchParams } = url;
-    const join = from ?? this.#session.resumePoint;
-    if (join) searchParams.set('from', join);
-    if (!searchParams.has('mode')) searchParams.set('mode', this.#options.mode);
-    return url.href;
-  }
-
-  /** Keeps the order of what arrives before the engine exists. @param {() => void} then */
-  #whenReady(then) {
-    if (this.#engine) then();
-    else this.#early.push(then);
-  }
-
-  /** @param {Uint8Array} bytes @returns {void | Promise<void>} */
-  #receive(bytes) {
-    this.#bytesReceived += bytes.length;
-    this.#lastArrival = now();
-    this.#told.stalled = false;
-    const at = now();
-    this.#whenReady(() => this.#media(bytes, at));
-    // Held back until the module is there, so that a fast server cannot fill memory.
-    if (!this.#engine) return this.#starting?.then(() => {});
-    if (this.#engine.full) {
-      if (this.#framed && !this.#srcObject) this.#park();
-      return this.#room();
-    }
-    return undefined;
-  }
-
-  /** @param {Uint8Array} bytes @param {number} at When it arrived. */
-  #media(bytes, at) {
-    if (!this.#framed) {
-      this.#rejoined();
-      this.#take(bytes, at);
-      return;
-    }
-    const chunk = this.#attempt(() => this.#session.chunk(bytes));
-    if (!chunk || this.#seek?.dropping) return;
-    this.#headIngest = chunk.ingestTime;
-    this.#headTime = chunk.mediaTime + chunk.duration;
-    this.#rejoined();
-    this.#timed(() => this.#engine?.pushChunk(at, bytes));
-    this.#run();
-  }
-
-  #rejoined() {
-    if (!this.#rejoining) return;
-    this.#rejoining = false;
-    this.#backoff?.reset();
-    this.#emit('reconnected', { recovered: this.#recovered });
-  }
-
-  /** @param {Uint8Array} bytes @param {number} [at] */
-  #take(bytes, at = now()) {
-    this.#timed(() => this.#engine?.pushBytes(at, bytes));
-    this.#run();
-  }
-
-  #endInput() {
-    this.#engine?.endOfStream(now());
-    this.#run();
-  }
-
-  /** Full: the socket cannot be held back, so it is left and joined again at the same chunk. */
-  #park() {
-    this.#disconnect();
-    this.#network = 'parked';
-  }
-
-  /** @param {string} message */
-  #control(message) {
-    if (!this.#framed) return; // Text from a plain server is no media and no error of ours.
-    const notice = this.#attempt(() => this.#session.control(message, Date.now()));
-    const engine = this.#engine;
-    if (!notice || !engine) return;
-    switch (notice.type) {
-      case 'welcome':
-        if (this.#rejoining) {
-          this.#recovered = notice.recovered;
-          if (!notice.recovered) engine.gap();
-        }
-        if (this.#seek) this.#seek.dropping = false;
-        break;
-      case 'config':
-        engine.config(notice.generation, notice.container, notice.headers);
-        break;
-      case 'metadata':
-        engine.metadata(notice.at, JSON.stringify(notice.tags));
-        break;
-      case 'gap':
-        if (this.#seek?.dropping) this.#seek.dropping = notice.reason !== 'seek';
-        else engine.gap();
-        break;
-      case 'end':
-        this.#setDuration(notice.mediaTime);
-        engine.setDuration(notice.mediaTime);
-        this.#inputEnded = true;
-        this.#endInput();
-        break;
-      case 'offline':
-        this.#emit('sourceoffline', { graceMs: notice.graceMs });
-        break;
-      case 'online':
-        this.#emit('sourceonline');
-        break;
-      case 'goaway':
-        this.#goaway = notice;
-        break;
-      case 'error':
-        this.#serverSaid = notice.message;
-        break;
-      default:
-    }
-  }
-
-  /** @param {import('./transport.js').Closed} closed */
-  #closed({ error, retry }) {
-    this.#connection = null;
-    if (this.#inputEnded || !error) {
-      this.#network = 'done';
-      if (!this.#inputEnded) {
-        this.#inputEnded = true;
-        this.#endInput();
-      }
-      return;
-    }
-    if (this.#serverSaid) error.message += ` (${this.#serverSaid})`;
-    if (!this.#rejoining) this.#lostAt = now();
-    // An address that has never delivered is more likely wrong than down for the moment;
-    // a mount that has just played is more likely waiting for its source than gone.
-    const worthwhile = this.#bytesReceived
-      ? retry || (error.reason === 'mount_not_found' && now() - this.#lostAt < MOUNT_GONE_MS)
-      : retry && (this.#backoff?.attempts ?? 0) < FIRST_ATTEMPTS;
-    const delay = worthwhile && this.#src !== null ? this.#backoff?.next(this.#goaway?.afterMs) : null;
-    if (delay === null || delay === undefined) {
-      // What has arrived is still played; the failure is told after it.
-      if (!this.#playing) this.#fail(error);
-      else {
-        this.#network = 'done';
-        this.#lateError = error;
-        this.#endInput();
-      }
-      return;
-    }
-    this.#network = 'retrying';
-    this.#rejoining = true;
-    this.#recovered = false;
-    if (!this.#framed && this.#bytesReceived) this.#engine?.gap();
-    this.#emit('reconnecting', { attempt: this.#backoff?.attempts, delayMs: delay, cause: error });
-    this.#retryTimer = setTimeout(() => this.#connect(), delay);
-  }
-
-  /** @template T @param {() => T} work @returns {T | null} */
-  #attempt(work) {
-    try {
-      return work();
-    } catch (e) {
-      this.#fail(/** @type {PlayerError} */ (e));
-      return null;
-    }
   }
 
   /* ── Engine ──────────────────────────────────────────────────────── */
@@ -812,8 +539,8 @@ export class Player extends EventTarget {
     const output = this.#output;
     if (!engine || !output || this.#error) return;
     this.#timed(() => {
-      const { frame } = output;
-      const events = engine.poll(now(), frame);
+      this.#appender.drain(engine, now());
+      const events = engine.poll(now(), output.frame);
       for (const event of events) if (event.type === 'cancel') output.cancel(event.frame);
       output.schedule(engine);
       for (const event of events) {
@@ -822,16 +549,7 @@ export class Player extends EventTarget {
         if (engine !== this.#engine) return;
       }
     });
-    if (engine !== this.#engine || this.#error) return;
-    if (!engine.full) {
-      for (const resolve of this.#waitingForRoom.splice(0)) resolve();
-      if (this.#queue.length) this.#drain();
-      if (this.#network === 'parked' && !this.#paused && this.#depth() < UNPARK_BELOW) {
-        this.#rejoining = true;
-        this.#connect();
-      }
-    }
-    this.#chores(output);
+    if (engine === this.#engine && !this.#error) this.#chores(engine, output);
   }
 
   /** @param {any} event */
@@ -862,7 +580,14 @@ export class Player extends EventTarget {
         if (!this.#paused) this.#emit(type);
         break;
       case 'metadata':
-        this.#emit(type, { at: event.at, tags: event.json ? JSON.parse(event.json) : event.tags });
+        this.#emit(type, { at: event.at, tags: event.json ? JSON.parse(event.json) : tagsOf(event.tags) });
+        break;
+      case 'decodeerror':
+        this.#complaint = event.message;
+        this.#emit(type, detail);
+        break;
+      case 'overflow':
+        this.#emit('decodeerror', { message: 'input was dropped: it came faster than it is played and could not be held back', offset: 0, framesLost: 0 });
         break;
       case 'ended':
         this.#finish();
@@ -881,7 +606,7 @@ export class Player extends EventTarget {
 
   #seeked() {
     if (!this.#seek) return;
-    this.#seek.done.resolve();
+    this.#seek.resolve();
     this.#seek = null;
     this.#emit('timeupdate');
     this.#emit('seeked');
@@ -893,8 +618,8 @@ export class Player extends EventTarget {
       this.#fail(this.#lateError);
       return;
     }
-    if (this.#readyState === 0 && this.#bytesReceived > 0) {
-      this.#fail(new PlayerError('decode', `${this.#bytesReceived} bytes arrived and none was playable`));
+    if (this.#readyState === 0 && this.#bytesReceived()) {
+      this.#fail(this.#unplayable());
       return;
     }
     this.#ended = true;
@@ -906,6 +631,10 @@ export class Player extends EventTarget {
     this.#emit('ended');
   }
 
+  #unplayable() {
+    return new PlayerError('unsupported_media', `${this.#bytesReceived()} bytes arrived and none was playable${this.#complaint && `, ${this.#complaint}`}`);
+  }
+
   /** @param {number} seconds */
   #setDuration(seconds) {
     if (seconds === this.#duration) return;
@@ -913,22 +642,25 @@ export class Player extends EventTarget {
     this.#emit('durationchange');
   }
 
-  /** What is due by the clock. @param {Output} output */
-  #chores(output) {
+  /** What is due by the clock. @param {Engine} engine @param {Output} output */
+  #chores(engine, output) {
     const t = now();
+    const link = this.#link;
     if (this.#playing && t - this.#told.time >= TIMEUPDATE_MS) {
       this.#told.time = t;
       this.#emit('timeupdate');
     }
-    if (this.#framed && this.#network === 'open' && t - this.#told.report >= REPORT_MS) {
+    if (t - this.#told.report >= REPORT_MS) {
       this.#told.report = t;
-      this.#connection?.send(statsMessage(this.currentTime, this.#depth() * 1000, this.getStats().underrunEvents));
-      this.#connection?.send(timeMessage(Date.now()));
+      link?.report(this.currentTime, this.#depth(), this.getStats().underrunEvents);
     }
-    const expecting = this.#network === 'open' && (this.#src !== null || this.#srcObject) && !this.#engine?.full;
-    if (expecting && !this.#paused && !this.#told.stalled && t - this.#lastArrival > STALLED_MS) {
-      this.#told.stalled = true;
-      this.#emit('stalled');
+    if (!engine.full && !this.#paused) link?.unpark(this.#depth());
+    const late = link?.state === 'open' && !engine.full && !this.#paused && t - link.lastArrival > STALLED_MS;
+    if (late && !this.#told.stalled) this.#emit('stalled');
+    this.#told.stalled = Boolean(late);
+    if (!this.#readyState && this.#complaint && link && t - link.firstArrival > UNPLAYABLE_MS) {
+      this.#fail(this.#unplayable());
+      return;
     }
     const { frame } = output;
     if (frame !== this.#frozen.frame || output.context.state !== 'running' || !this.#playing) this.#frozen = { frame, since: t };

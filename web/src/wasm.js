@@ -36,41 +36,39 @@ function nodeFs() {
 }
 
 /**
- * Reads and compiles at once where a file system is at hand (Node).
- * @param {string | URL} [url]
- * @returns {boolean} Whether decode calls may be made now.
+ * Reads and compiles at once where the module is a file (Node).
+ * @param {string | URL} url
  */
-export function loadSync(url) {
-  if (initialised) return true;
-  const where = new URL(url ?? defaultUrl(), import.meta.url);
+function loadSync(url) {
+  const where = new URL(url, import.meta.url);
   const fs = where.protocol === 'file:' ? nodeFs() : undefined;
-  if (!fs) return false;
-  start(new WebAssembly.Module(fs.readFileSync(where)));
-  return true;
+  if (fs) start(new WebAssembly.Module(fs.readFileSync(where)));
+  return initialised;
 }
 
 /**
- * Fetches and compiles; at most once, and again only after a failure.
+ * Loads the module; at most once, and again only after a failure. In Node it
+ * is there when this returns.
  * @param {string | URL} [url]
  * @returns {Promise<void>}
  */
 export function load(url) {
-  if (initialised) return Promise.resolve();
-  loading ??= compile(url ?? defaultUrl()).then(start).catch((cause) => {
+  loading ??= fetched(url).catch((cause) => {
     loading = null;
-    throw cause instanceof PlayerError ? cause : new PlayerError('wasm', `cannot load ${url ?? defaultUrl()} (${cause?.message ?? cause})`, { cause });
+    throw cause instanceof PlayerError ? cause : new PlayerError('wasm', `cannot load ${url ?? 'player.wasm'} (${cause?.message ?? cause})`, { cause });
   });
   return loading;
 }
 
+/** @param {string | URL} [url] */
+async function fetched(url = defaultUrl()) {
+  if (!initialised && !loadSync(url)) start(await compile(url));
+}
+
 /** @param {string | URL} url */
 async function compile(url) {
-  if (typeof WebAssembly === 'undefined') throw new PlayerError('wasm', 'this engine has no WebAssembly', { remedy: 'use an <audio> element' });
   const response = await fetch(url);
   if (!response.ok) throw new PlayerError('wasm', `cannot load ${url}: the server answered ${response.status}`);
   // Servers that send another media type make compileStreaming throw; the bytes are the same.
-  if (WebAssembly.compileStreaming && response.headers.get('content-type') === 'application/wasm') {
-    return WebAssembly.compileStreaming(response);
-  }
-  return WebAssembly.compile(await response.arrayBuffer());
+  return response.headers.get('content-type') === 'application/wasm' ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer());
 }

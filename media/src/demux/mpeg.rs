@@ -6,7 +6,7 @@ use super::{Codec, Container, Event, Fault, LinkConfig, Packet};
 use crate::mp3::{Found, Framer, Header, Info, id3_tags};
 use crate::units::Frames;
 
-/// A stream joined in its middle begins with part of a frame, which is no fault.
+/// Longest part of a frame that a stream joined in its middle begins with.
 const MAX_FRAME: u64 = 2881;
 
 #[derive(Debug, Default)]
@@ -92,10 +92,11 @@ impl MpegDemuxer {
                     len,
                     trailing,
                 } => {
-                    let begun = self.link.is_some();
-                    self.lost |= begun;
-                    // Unknown tags and padding end many files.
-                    if !trailing && (begun || len > MAX_FRAME) {
+                    // The rest of a frame whose beginning was missed is no fault,
+                    // nor are the unknown tags and padding that end many files.
+                    let joins = self.link.is_none() || self.lost;
+                    self.lost |= self.link.is_some();
+                    if !trailing && (!joins || len > MAX_FRAME) {
                         events.push_back(Event::Fault(Fault {
                             offset,
                             message: format!("{len} bytes are no mpeg frame"),
@@ -178,3 +179,6 @@ impl MpegDemuxer {
         self.link = Some(link);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -403,3 +403,6 @@ fn codec_name(packet: &[u8]) -> &'static str {
         .find(|(magic, _)| packet.starts_with(magic))
         .map_or("it is not Opus", |(_, name)| name)
 }
+
+#[cfg(test)]
+mod tests;

@@ -370,7 +370,11 @@ fn candidate(rest: &[u8], confirmations: usize, finished: bool) -> Look {
             return Look::No;
         }
         match Header::parse(after) {
-            Some(next) if next.continues(&header) => {
+            // Where a change is to be believed, it must last.
+            Some(next)
+                if next.continues(&header)
+                    && (confirmations > 1 || next.channels() == header.channels()) =>
+            {
                 let Some(len) = sync.frame_len(&next) else {
                     return Look::No;
                 };

@@ -460,7 +460,8 @@ mod tests {
         p.on_arrival(1_120.0, 1_020.0, 20.0);
         let spread = p.stats().spread_ms;
         assert!((775.0..=800.0).contains(&spread), "{spread}");
-        assert_eq!(p.decide(1_120.0, 0.0, false), Decision::Start);
+        // 100 + 348.6 + 800.
+        assert!((start_time(&mut p, 1_120.0, 0.0) - 1_248.6).abs() < 2.0);
     }
 
     #[test]

@@ -25,7 +25,7 @@ async function listen(page, site, name, setup, source) {
     } else {
       player.src = source.src;
     }
-    await player.play();
+    await listening.play();
     await listening.wait('ended', 60_000);
     return listening.finish(name);
   }, { name, setup, source });

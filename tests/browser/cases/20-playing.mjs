@@ -2,18 +2,18 @@
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { extent, silences, silentMs } from '../lib/analysis.mjs';
+import { extent, silences, silentMs, steps } from '../lib/analysis.mjs';
 import { file, published } from '../lib/fixtures.mjs';
 import { sleep } from '../lib/process.mjs';
 import { Proxy } from '../lib/proxy.mjs';
-import { signal } from '../lib/reference.mjs';
+import { SINE, signal } from '../lib/reference.mjs';
 
 /** Starts a player in the page as `bench.listening[name]`. */
 const start = (page, name, setup, src) => page.run(async ({ name, setup, src }) => {
   const listening = bench.listening[name] = await bench.Listening.start(setup);
   if (src) {
     listening.player.src = src;
-    await listening.player.play();
+    await listening.play();
   }
 }, { name, setup, src });
 
@@ -51,7 +51,7 @@ export default [
       const result = await page.run(async (url) => {
         const listening = await bench.Listening.start({ rate: 48000, options: { mode: 'complete' } });
         await bench.appendAll(listening.player, await bench.load(url), 3, 8192);
-        await listening.player.play();
+        await listening.play();
         const ended = await listening.wait('ended');
         return { ended, ...await listening.finish('end') };
       }, media.url);
@@ -75,14 +75,14 @@ export default [
         const listening = bench.listening.pause = await bench.Listening.start({ rate: 48000, options: { mode: 'complete' } });
         const { player } = listening;
         bench.appendAll(player, await bench.load(url), 4, 8192);
-        await player.play();
+        await listening.play();
         for (let n = 0; n < 2; n++) {
           await bench.sleep(600);
           player.pause();
           const before = player.currentTime;
           await bench.sleep(500);
           if (Math.abs(player.currentTime - before) > 0.001) throw new Error(`currentTime went from ${before} to ${player.currentTime} in a pause`);
-          await player.play();
+          await listening.play();
         }
         await listening.wait('ended');
       }, media.url);
@@ -108,7 +108,7 @@ export default [
       await page.run(async (url) => {
         const listening = bench.listening.blocked = await bench.Listening.start({ rate: 48000, options: { mode: 'complete' } });
         bench.appendAll(listening.player, await bench.load(url), 6, 8192);
-        await listening.player.play();
+        await listening.play();
         await bench.sleep(700);
         bench.block(2000);
         await listening.wait('ended');
@@ -232,6 +232,153 @@ export default [
         }, src);
         assert.equal(error.reason, 'mount_not_found', JSON.stringify(error));
         assert.ok(error.remedy && error.told === 1 && error.rejected === 'PlayerError', JSON.stringify(error));
+      }
+    },
+  },
+  {
+    name: 'playing: a suspended context goes on where it stood',
+    async run(tools) {
+      const page = await tools.page();
+      const media = file(tools, 'noise', 'opus', { seconds: 2 });
+      const result = await page.run(async (url) => {
+        const listening = await bench.Listening.start({ rate: 48000, options: { mode: 'complete' } });
+        bench.appendAll(listening.player, await bench.load(url), 9, 8192);
+        await listening.play();
+        await bench.sleep(500);
+        // The player resumes what it did not suspend itself: at once, or when asked.
+        await listening.context.suspend();
+        await bench.sleep(300);
+        await listening.context.resume();
+        await listening.wait('ended');
+        return listening.finish('suspended');
+      }, media.url);
+      tools.seamless(media.reference(48000), tools.site.take('suspended'), { limit: 2e-4 });
+      assert.equal(result.stats.underrunEvents, 0);
+    },
+  },
+  {
+    name: 'playing: flush silences at once, and what comes next is whole',
+    async run(tools) {
+      const page = await tools.page();
+      const long = file(tools, 'noise', 'opus', { seconds: 5 });
+      const answer = file(tools, 'sine', 'opus', { seconds: 1 });
+      const result = await page.run(async ({ long, answer }) => {
+        const listening = await bench.Listening.start({ rate: 48000, options: { mode: 'complete' } });
+        const { player } = listening;
+        const bytes = await bench.load(long);
+        const next = await bench.load(answer);
+        bench.appendAll(player, bytes, 10, 8192).catch(() => {});
+        await listening.play();
+        await bench.sleep(900);
+        const at = Math.round(listening.context.currentTime * 48000);
+        const { playedSeconds } = player.flush();
+        await bench.sleep(300);
+        await player.append(next);
+        player.endOfStream();
+        if (player.paused) await listening.play();
+        await listening.wait('ended');
+        return { at, playedSeconds, ...await listening.finish('flush') };
+      }, { long: long.url, answer: answer.url });
+      const recorded = tools.site.take('flush');
+      const [before, after, ...more] = pieces(recorded, 50);
+      assert.ok(before && after && more.length === 0, `pieces ${JSON.stringify(pieces(recorded, 50).map(({ from, to }) => [from, to]))}`);
+      const late = (recorded.firstFrame + before.to - result.at) / 48;
+      const heard = (before.to - before.from) / 48000;
+      tools.note(`silent ${late.toFixed(1)} ms after flush(); heard ${heard.toFixed(3)} s, told ${result.playedSeconds.toFixed(3)} s`);
+      // One render quantum, the scheduling lead and a fade.
+      assert.ok(late < 60, `sound went on for ${late} ms after flush()`);
+      assert.ok(Math.abs(result.playedSeconds - heard) < 0.06, `told ${result.playedSeconds} s, heard ${heard} s`);
+      tools.seamless(answer.reference(48000), after.sound, { hertz: SINE, limit: 2e-4 }, 'what came next');
+    },
+  },
+  {
+    name: 'playing: seeking goes where it was asked to, without a seam',
+    limit: 90_000,
+    async run(tools) {
+      const relay = await tools.relay();
+      const page = await tools.page();
+      const copy = join(tools.folder, `${tools.browserName}-seek-${Date.now()}.opus`);
+      const program = relay.publish('/noise.opus', signal('noise', 10), 'opus', copy);
+      await relay.mounted('/noise.opus');
+      await sleep(4000);
+      await start(page, 'seek', { rate: 48000, options: { mode: 'complete' } }, relay.ws('/noise.opus'));
+      await sleep(800);
+      await page.run(() => bench.listening.seek.player.seek(1.5));
+      await sleep(1500);
+      const told = await page.run(() => {
+        const { player, context } = bench.listening.seek;
+        return { time: player.currentTime, frame: Math.round(context.currentTime * 48000) };
+      });
+      await wait(page, 'seek', 'ended', 60_000);
+      const result = await finish(page, tools.site, 'seek');
+      await program.succeeded();
+      const reference = published(copy)(48000);
+      const parts = pieces(result.recorded, 2);
+      const last = parts.at(-1);
+      const { from, to } = placed(tools, reference, last, 'after the seek', 0.1);
+      tools.note(`asked for 1.5 s, heard from ${(from / 48000).toFixed(3)} s; events ${result.log.map(({ type }) => type).join(' ')}`);
+      assert.ok(from / 48000 > 1.3 && from / 48000 < 1.62, `heard from ${from / 48000} s`);
+      const end = extent(reference.channels[1], 1e-4).last + 1;
+      assert.ok(Math.abs(to - end) <= 2, `ended ${to - end} frames from the programme's end`);
+      // currentTime is what is audible: the recorded frame at that moment.
+      const heardAt = (from + told.frame - (result.recorded.firstFrame + last.from)) / 48000;
+      assert.ok(Math.abs(heardAt - told.time) < 0.08, `currentTime ${told.time} while ${heardAt} left the node`);
+    },
+  },
+  {
+    name: 'playing: volume and mute change without a click',
+    async run(tools) {
+      const page = await tools.page();
+      const media = file(tools, 'sine', 'opus', { seconds: 3 });
+      await page.run(async (url) => {
+        const listening = await bench.Listening.start({ rate: 48000, options: { mode: 'complete' } });
+        const { player } = listening;
+        bench.appendAll(player, await bench.load(url), 11, 8192);
+        await listening.play();
+        await bench.sleep(500);
+        player.volume = 0.3;
+        await bench.sleep(300);
+        player.muted = true;
+        await bench.sleep(300);
+        player.muted = false;
+        player.volume = 1;
+        await listening.wait('ended');
+        await listening.finish('volume');
+      }, media.url);
+      const recorded = tools.site.take('volume');
+      const found = steps(recorded.channels[0], media.reference(48000).channels[0], {
+        hertz: SINE, rate: 48000, offset: extent(recorded.channels[0]).first - extent(media.reference(48000).channels[0]).first, around: 1 << 16, limit: 2e-3,
+      });
+      assert.deepEqual(found, []);
+      assert.ok(silentMs(recorded) < 1 && recorded.channels[0].some((x, n) => n > 48000 && Math.abs(x) > 0.45));
+    },
+  },
+  {
+    name: 'playing: mono, a context of its own, and currentTime',
+    async run(tools) {
+      const page = await tools.page();
+      const media = file(tools, 'noise', 'opus', { seconds: 2, more: ['-ac', '1'] });
+      const result = await page.run(async (url) => {
+        const listening = await bench.Listening.start({ context: false, options: { mode: 'complete' } });
+        const { player } = listening;
+        bench.appendAll(player, await bench.load(url), 12, 8192);
+        await listening.play();
+        const marks = [];
+        for (let n = 0; n < 5; n++) {
+          await bench.sleep(200);
+          marks.push({ time: player.currentTime, seconds: player.context.currentTime });
+        }
+        await listening.wait('ended');
+        return { marks, ...await listening.finish('mono') };
+      }, media.url);
+      const recorded = tools.site.take('mono');
+      assert.deepEqual(recorded.channels[0], recorded.channels[1], 'mono goes to both speakers');
+      const mono = media.reference(recorded.rate);
+      const stereo = { rate: mono.rate, channels: [mono.channels[0], mono.channels[0]] };
+      const { offset } = tools.seamless(stereo, recorded, { limit: 1e-3 });
+      for (const { time, seconds } of result.marks) {
+        const heard = (seconds * recorded.rate - recorded.firstFrame - offset) / recorded.rate;
+        assert.ok(heard - time > -0.03 && heard - time < 0.2, `currentTime ${time} while ${heard} left the node`);
       }
     },
   },

@@ -27,6 +27,31 @@ async function decodeAll(StreamDecoder, cuttings, sha256) {
   return results;
 }
 
+/** Node's side of the comparison. */
+async function inNodeToo(root, bytes) {
+  const built = process.env.SEAMCAST_WEB ?? join(root, 'web', 'dist');
+  const { StreamDecoder } = await import(pathToFileURL(join(built, 'player', 'decoder.js')));
+  return decodeAll(StreamDecoder, bytes.map((one) => [one]), async (...arrays) => {
+    const hash = createHash('sha256');
+    for (const array of arrays) hash.update(new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
+    return hash.digest('hex');
+  });
+}
+
+/** The page's side: each file cut once per seed. */
+const inPageToo = (page, urls, seeds) => page.run(async ({ urls, seeds, decodeAll }) => {
+  const { StreamDecoder } = await bench.import('/seamcast/player/decoder.js');
+  // A function cannot cross from the suite to the page, its text can.
+  const module = URL.createObjectURL(new Blob([`export default ${decodeAll}`], { type: 'text/javascript' }));
+  const decode = (await bench.import(module)).default;
+  const results = [];
+  for (const url of urls) {
+    const bytes = await bench.load(url);
+    results.push(await decode(StreamDecoder, seeds.map((seed) => bench.pieces(bytes, seed, 4096)), bench.sha256));
+  }
+  return results;
+}, { urls, seeds, decodeAll: String(decodeAll) });
+
 export default [
   {
     name: 'package: StreamDecoder in a page gives what it gives in Node',
@@ -36,26 +61,11 @@ export default [
         file(tools, 'noise', 'opus', { seconds: 2 }), file(tools, 'noise', 'mp3', { seconds: 2 }),
         chained(tools, [file(tools, 'noise', 'opus', { seconds: 1.3 }), file(tools, 'sine', 'opus', { seconds: 1 })]),
       ];
-      const inPage = await page.run(async ({ urls, decodeAll }) => {
-        const { StreamDecoder } = await bench.import('/seamcast/player/decoder.js');
-        const all = await Promise.all(urls.map((url) => bench.load(url)));
-        const cuttings = all.flatMap((bytes, n) => [1, 2].map((seed) => bench.pieces(bytes, seed * 10 + n, 4096)));
-        // A function cannot cross from the suite to the page, its text can.
-        const module = URL.createObjectURL(new Blob([`export default ${decodeAll}`], { type: 'text/javascript' }));
-        return (await bench.import(module)).default(StreamDecoder, cuttings, bench.sha256);
-      }, { urls: files.map(({ url }) => url), decodeAll: String(decodeAll) });
-
-      const built = process.env.SEAMCAST_WEB ?? join(tools.root, 'web', 'dist');
-      const { StreamDecoder } = await import(pathToFileURL(join(built, 'player', 'decoder.js')));
-      const sha256 = async (...arrays) => {
-        const hash = createHash('sha256');
-        for (const array of arrays) hash.update(new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
-        return hash.digest('hex');
-      };
-      const inNode = await decodeAll(StreamDecoder, files.map(({ path }) => [readFileSync(path)]), sha256);
+      const inPage = await inPageToo(page, files.map(({ url }) => url), [1, 2]);
+      const inNode = await inNodeToo(tools.root, files.map(({ path }) => readFileSync(path)));
       files.forEach(({ path, reference }, n) => {
         const frames = reference(path.endsWith('.mp3') ? 44100 : 48000).channels[0].length;
-        for (const cutting of [inPage[2 * n], inPage[2 * n + 1]]) {
+        for (const cutting of inPage[n]) {
           assert.equal(cutting.errors, 0);
           assert.equal(cutting.frames, frames, `${path}: the reference has ${frames} frames`);
           // Planes of several blocks are joined in the digest, so cuttings must not show.
@@ -63,6 +73,29 @@ export default [
         }
       });
       tools.note(inNode.map(({ frames, sha }) => `${frames} frames ${sha.slice(0, 12)}`).join(', '));
+    },
+  },
+  {
+    name: 'package: the corpus decodes in a page as in Node, with the reference length',
+    browsers: ['chromium'],
+    limit: 180_000,
+    async run(tools) {
+      const corpus = process.env.SEAMCAST_CORPUS;
+      if (!corpus) return tools.note('skipped: SEAMCAST_CORPUS names no folder');
+      const [head, ...rows] = readFileSync(join(corpus, 'MANIFEST.tsv'), 'utf8').trimEnd().split('\n').map((line) => line.split('\t'));
+      const files = rows.map((row) => Object.fromEntries(head.map((name, n) => [name, row[n]])))
+        .filter((one) => one.class === 'strict' && ['opus', 'mp3'].includes(one.codec));
+      tools.site.folder('/corpus/', corpus);
+      const page = await tools.page();
+      const inPage = await inPageToo(page, files.map(({ file }) => `/corpus/${file.split('/').map(encodeURIComponent).join('/')}`), [3]);
+      const inNode = await inNodeToo(tools.root, files.map(({ file }) => readFileSync(join(corpus, file))));
+      const wrong = files.flatMap(({ file, samples }, n) => {
+        const [ours] = inPage[n];
+        if (ours.sha !== inNode[n].sha) return [`${file}: other samples than in Node`];
+        return ours.frames === Number(samples) && ours.errors === 0 ? [] : [`${file}: ${ours.frames} frames of ${samples}, ${ours.errors} errors`];
+      });
+      tools.note(`${files.length - wrong.length} of ${files.length} strict files`);
+      assert.deepEqual(wrong, []);
     },
   },
   {
@@ -75,7 +108,7 @@ export default [
         if (!violated) throw new Error('the policy of the page is not in force');
         const listening = await bench.Listening.start({ rate: 48000, options: { mode: 'complete' } });
         bench.appendAll(listening.player, await bench.load(url), 7, 8192);
-        await listening.player.play();
+        await listening.play();
         await listening.wait('ended');
         await listening.finish('policy');
       }, media.url);
@@ -93,7 +126,7 @@ export default [
         if (isSecureContext || AudioContext.prototype.audioWorklet) throw new Error('this page was to be no secure context');
         const listening = await bench.Listening.start({ rate: 48000, options: { mode: 'complete' } });
         bench.appendAll(listening.player, await bench.load(url), 8, 8192);
-        await listening.player.play();
+        await listening.play();
         await listening.wait('ended');
         return listening.finish('insecure', 0.4);
       }, media.url);

@@ -190,6 +190,12 @@ class Listening {
     return this.log.filter((entry) => entry.type === type)[times - 1];
   }
 
+  /** `play()`, which must not stay pending. */
+  play(ms = 25_000) {
+    const late = sleep(ms).then(() => { throw new Error(`play() is pending after ${ms} ms; events ${this.story()}; ${JSON.stringify(this.player.getStats())}`); });
+    return Promise.race([this.player.play(), late]);
+  }
+
   story() { return this.log.map(({ type, ms }) => `${type}@${Math.round(ms)}`).join(' '); }
 
   /** Ends it and sends the recording as `name`. */

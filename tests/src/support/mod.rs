@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: programs under a time limit, a relay of
 //! one's own, scratch folders, PCM and its comparison with a reference.
 
+pub mod http;
 mod pcm;
 mod pieces;
 mod program;

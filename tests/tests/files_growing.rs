@@ -1,0 +1,259 @@
+//! `/files/` while another program writes, and positions in time.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tests::support::http::request;
+use tests::support::{
+    Encoding, Pcm, Program, Relay, Scratch, encode, ffmpeg_decode, opusdec_decode, require, snr_db,
+};
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len as u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect()
+}
+
+/// A writer of its own that appends `bytes` in ten pieces, 60 ms apart, keeping
+/// the file open in between.
+fn grow(path: &Path, bytes: Vec<u8>) -> std::thread::JoinHandle<()> {
+    let mut file = std::fs::File::create(path).expect("create");
+    std::thread::spawn(move || {
+        for piece in bytes.chunks(bytes.len().div_ceil(10)) {
+            file.write_all(piece).expect("append");
+            std::thread::sleep(Duration::from_millis(60));
+        }
+    })
+}
+
+#[test]
+fn waiting_follows_the_growth_to_the_end() {
+    let relay = Relay::start();
+    let bytes = pattern(500_000);
+    let writer = grow(&relay.scratch.file("g.raw"), bytes.clone());
+    let answer = request(relay.address, "GET", "/files/g.raw?wait=5", "");
+    writer.join().expect("writer");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-length"), None);
+    assert!(
+        answer.body == bytes,
+        "{} of {} bytes",
+        answer.body.len(),
+        bytes.len()
+    );
+}
+
+#[test]
+fn the_total_is_unknown_until_the_writer_is_done() {
+    let relay = Relay::start();
+    let bytes = pattern(300_000);
+    let path = relay.scratch.file("g.raw");
+    let mut file = std::fs::File::create(&path).expect("create");
+    file.write_all(&bytes[..100_000]).expect("write");
+    let first = request(relay.address, "GET", "/files/g.raw", "Range: bytes=0-\r\n");
+    assert_eq!(
+        (first.status, first.header("content-range").as_deref()),
+        (206, Some("bytes 0-99999/*"))
+    );
+    let tag = first.header("etag").expect("a tag");
+
+    // A range at the end waits for growth and gets it.
+    let address = relay.address;
+    let waiting = std::thread::spawn(move || {
+        let headers = format!("Range: bytes=100000-\r\nIf-Range: {tag}\r\n");
+        request(address, "GET", "/files/g.raw?wait=20", &headers)
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!waiting.is_finished());
+    file.write_all(&bytes[100_000..200_000]).expect("write");
+    let second = waiting.join().expect("answer");
+    assert_eq!(
+        (second.status, second.header("content-range").as_deref()),
+        (206, Some("bytes 100000-199999/*"))
+    );
+    assert!(second.body == bytes[100_000..200_000]);
+
+    // One that waits when the writer finishes is told the true total at once.
+    let waiting = std::thread::spawn(move || {
+        let started = Instant::now();
+        (
+            request(
+                address,
+                "GET",
+                "/files/g.raw?wait=20",
+                "Range: bytes=200000-\r\n",
+            ),
+            started.elapsed(),
+        )
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    drop(file);
+    let (third, took) = waiting.join().expect("answer");
+    assert_eq!(
+        (third.status, third.header("content-range").as_deref()),
+        (416, Some("bytes */200000"))
+    );
+    assert!(took < Duration::from_secs(15), "told after {took:?}");
+    let fourth = request(relay.address, "GET", "/files/g.raw", "Range: bytes=-5\r\n");
+    assert_eq!(
+        fourth.header("content-range").as_deref(),
+        Some("bytes 199995-199999/200000")
+    );
+}
+
+#[test]
+fn a_live_range_follows_as_in_rfc_8673() {
+    let relay = Relay::start();
+    let bytes = pattern(400_000);
+    let writer = grow(&relay.scratch.file("g.raw"), bytes.clone());
+    let answer = request(
+        relay.address,
+        "GET",
+        "/files/g.raw",
+        "Range: bytes=1000-9007199254740991\r\n",
+    );
+    writer.join().expect("writer");
+    assert_eq!(answer.status, 206);
+    assert_eq!(
+        answer.header("content-range").as_deref(),
+        Some("bytes 1000-9007199254740991/*")
+    );
+    assert!(answer.body == bytes[1000..]);
+}
+
+#[test]
+fn positions_are_exact() {
+    require(&["ffmpeg", "opusdec"]);
+    let relay = Relay::start();
+    let noise = Pcm::noise(48_000, 2, 48_000 * 20, 0.3, 7);
+    let opus = relay.scratch.file("a.opus");
+    let mp3 = relay.scratch.file("a.mp3");
+    let wav = relay.scratch.file("a.wav");
+    // Pages of one second, as speech services send them.
+    encode(
+        &noise,
+        Encoding::Opus(&["-b:a", "128k", "-page_duration", "1000000"]),
+        &opus,
+    )
+    .expect("opus");
+    encode(&noise, Encoding::Mp3(&["-b:a", "192k"]), &mp3).expect("mp3");
+    noise.write_wav(&wav);
+    let scratch = Scratch::new("positions");
+    for pos in [0.0, 0.5, 3.3, 7.777, 12.0, 19.5] {
+        let cut = scratch.file("cut.opus");
+        let answer = request(
+            relay.address,
+            "GET",
+            &format!("/files/a.opus?pos={pos}"),
+            "",
+        );
+        assert_eq!(answer.status, 200, "{}", answer.head);
+        std::fs::write(&cut, &answer.body).expect("write");
+        let whole = opusdec_decode(&opus).expect("opusdec");
+        let part = opusdec_decode(&cut).expect("opusdec");
+        let from = (pos * 48_000.0_f64).round() as usize;
+        assert_eq!(part.frames(), whole.frames() - from, "pos={pos}");
+        // 80 ms of pre-roll converge to within the codec's own noise.
+        let expected = whole.slice(from, whole.frames());
+        let snr = snr_db(&expected.samples, &part.samples);
+        assert!(snr > 40.0, "pos={pos}: {snr:.1} dB");
+
+        let answer = request(relay.address, "GET", &format!("/files/a.wav?pos={pos}"), "");
+        let part = Pcm::from_wav(&answer.body).expect("wav");
+        let expected = noise.slice(from, noise.frames());
+        assert_eq!(part.samples.len(), expected.samples.len(), "pos={pos}");
+
+        let cut = scratch.file("cut.mp3");
+        let answer = request(relay.address, "GET", &format!("/files/a.mp3?pos={pos}"), "");
+        std::fs::write(&cut, &answer.body).expect("write");
+        let warnings = Program::new("ffmpeg")
+            .args(["-v", "warning", "-nostdin", "-i"])
+            .arg(&cut)
+            .args(["-f", "null", "-"])
+            .run()
+            .expect("ffmpeg");
+        assert_eq!(warnings.stderr.trim(), "", "pos={pos}");
+        let part = ffmpeg_decode(&cut, None, 2, 48_000).expect("ffmpeg");
+        let whole = ffmpeg_decode(&mp3, None, 2, 48_000).expect("ffmpeg");
+        // The cut begins at most one chunk (100 ms) early, never late.
+        let landed = whole.frames() as f64 - part.frames() as f64;
+        let early = from as f64 - landed;
+        assert!(
+            (-1200.0..=4800.0).contains(&early),
+            "pos={pos}: {early} frames early"
+        );
+    }
+    let beyond = request(relay.address, "GET", "/files/a.opus?pos=100", "");
+    assert_eq!(beyond.status, 200);
+    assert!(beyond.body.len() < 1000);
+}
+
+#[test]
+fn raw_pcm_gets_a_wav_header() {
+    let relay = Relay::start();
+    let samples: Vec<u8> = (0..16_000i16).flat_map(i16::to_le_bytes).collect();
+    std::fs::write(relay.scratch.file("voice.raw"), &samples).expect("write");
+    let answer = request(
+        relay.address,
+        "GET",
+        "/files/voice.raw?format=s16le&rate=8000&pos=0.5",
+        "",
+    );
+    assert_eq!(answer.header("content-type").as_deref(), Some("audio/wav"));
+    let wav = Pcm::from_wav(&answer.body).expect("wav");
+    assert_eq!(
+        (wav.sample_rate, wav.channels, wav.frames()),
+        (8000, 1, 12_000)
+    );
+    assert!((wav.samples[0] - 4000.0 / 32_768.0).abs() < 1e-6);
+}
+
+#[test]
+fn a_ten_gigabyte_file_costs_no_memory() {
+    let relay = Relay::start();
+    let path = relay.scratch.file("huge.raw");
+    std::fs::File::create(&path)
+        .and_then(|f| f.set_len(10 << 30))
+        .expect("sparse file");
+    let memory = || -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", relay.process.id()))
+            .expect("status");
+        let line = status
+            .lines()
+            .find(|l| l.starts_with("VmRSS"))
+            .expect("VmRSS");
+        line.split_whitespace()
+            .nth(1)
+            .and_then(|kb| kb.parse().ok())
+            .expect("kB")
+    };
+    let before = memory();
+    let mut socket = TcpStream::connect(relay.address).expect("connect");
+    socket
+        .write_all(b"GET /files/huge.raw HTTP/1.1\r\nHost: x\r\n\r\n")
+        .expect("write");
+    let mut buffer = vec![0; 1 << 20];
+    let mut got = 0u64;
+    let mut most = 0;
+    while got < 2 << 30 {
+        got += socket.read(&mut buffer).expect("read") as u64;
+        if got % (64 << 20) < buffer.len() as u64 {
+            most = most.max(memory());
+        }
+    }
+    drop(socket);
+    let tail = request(
+        relay.address,
+        "GET",
+        "/files/huge.raw",
+        "Range: bytes=-10\r\n",
+    );
+    assert_eq!(tail.body, [0; 10]);
+    assert!(
+        most.saturating_sub(before) < 16 * 1024,
+        "grew by {} kB",
+        most - before
+    );
+}

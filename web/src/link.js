@@ -1,0 +1,308 @@
+// @ts-check
+/**
+ * One programme's way in: connects, resumes, reconnects, and hands what comes
+ * to the engine. Lives from a source being set until it is replaced.
+ */
+import { PlayerError } from './errors.js';
+import { Session, seekMessage, statsMessage, timeMessage } from './session.js';
+import { attach, open } from './transport.js';
+
+/** Retries of a source from which nothing has come yet. */
+const FIRST_ATTEMPTS = 3;
+/** How long a mount that played may be missing: a relay was restarted and its source is not back yet. */
+const MOUNT_GONE_MS = 60_000;
+/** Buffer at which a parked connection is made again, seconds: low enough that it is not dropped at once. */
+const UNPARK_BELOW = 8;
+
+/**
+ * @typedef {import('../dist/player/glue.js').Engine} Engine
+ * @typedef {string | WebSocket | ReadableStream<Uint8Array>} Source
+ *
+ * @typedef {object} Host
+ * @property {(work: () => void) => void} work Runs calls of the engine and then lets it act.
+ * @property {(type: string, detail?: Record<string, unknown>) => void} emit
+ * @property {(error: PlayerError) => void} fail Nothing more can be done.
+ * @property {(error: PlayerError) => void} lost No more will come; what has arrived can still be played.
+ * @property {(seconds: number) => void} duration
+ * @property {() => Promise<void>} room Resolved when the engine takes more.
+ */
+
+const now = () => performance.now();
+
+export class Link {
+  session = new Session();
+  /** Whether the open connection speaks `seamcast.v1`. */
+  framed = false;
+  /** @type {'connecting' | 'open' | 'retrying' | 'parked' | 'done'} */
+  state = 'connecting';
+  bytesReceived = 0;
+  /** When media first and last came, ms; 0: never. */
+  firstArrival = 0;
+  lastArrival = 0;
+  /** Between asking for another position and its first chunk; what comes meanwhile belongs to the old one. */
+  seeking = false;
+  #ended = false;
+  /** The newest chunk's ingest, ms of the relay's clock, and end, media seconds. */
+  #newest = { ingest: 0, end: 0 };
+
+  /** @type {Engine | null} */
+  #engine = null;
+  /** What arrived before the engine. @type {(() => void)[]} */
+  #early = [];
+  #source;
+  #mode;
+  #backoff;
+  #host;
+  /** @type {import('./transport.js').Connection | null} */
+  #connection = null;
+  /** Whether the server speaks `seamcast.v1`; null until a socket has opened. @type {boolean | null} */
+  #dialect = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer = undefined;
+  /** @type {{afterMs: number, url: string | null} | null} */
+  #goaway = null;
+  /** Media has to flow before `reconnected` is told. */
+  #rejoining = false;
+  #recovered = false;
+  #lostAt = 0;
+  #serverSaid = '';
+  #onOnline = () => this.state === 'retrying' && this.connect();
+
+  /**
+   * @param {Source} source
+   * @param {{mode: string, backoff: import('./reconnect.js').Backoff | null}} options
+   * @param {Host} host
+   */
+  constructor(source, { mode, backoff }, host) {
+    this.#source = source;
+    this.#mode = mode;
+    // Retrying needs an address: a socket or stream handed over is spent.
+    this.#backoff = typeof source === 'string' ? backoff : null;
+    this.#host = host;
+    globalThis.addEventListener?.('online', this.#onOnline);
+  }
+
+  /** Gives what has arrived, and from now on arrives, to the engine. @param {Engine} engine */
+  start(engine) {
+    this.#engine = engine;
+    for (const early of this.#early.splice(0)) early();
+  }
+
+  /** @param {string} [from] Where to join; by default where the last connection ended. */
+  connect(from) {
+    this.#disconnect();
+    this.state = 'connecting';
+    const handlers = {
+      open: (/** @type {boolean} */ framed) => this.#opened(framed),
+      bytes: (/** @type {Uint8Array} */ bytes) => this.#receive(bytes),
+      text: (/** @type {string} */ message) => this.#whenReady((engine) => this.#control(message, engine)),
+      close: (/** @type {import('./transport.js').Closed} */ closed) => this.#whenReady((engine) => this.#closed(closed, engine)),
+    };
+    try {
+      this.#connection = typeof this.#source === 'string' ? open(this.#address(this.#source, from), handlers, this.#dialect) : attach(this.#source, handlers);
+    } catch (cause) {
+      this.#host.fail(cause instanceof PlayerError ? cause : new PlayerError('unreachable', String(cause), { cause }));
+    }
+  }
+
+  close() {
+    this.#disconnect();
+    this.state = 'done';
+    this.#early = [];
+    globalThis.removeEventListener?.('online', this.#onOnline);
+  }
+
+  #disconnect() {
+    clearTimeout(this.#timer);
+    this.#connection?.close();
+    this.#connection = null;
+  }
+
+  /** The address with the join point and the mode, for mounts that understand them. @param {string} source @param {string} [from] */
+  #address(source, from) {
+    const url = new URL(this.#goaway?.url ?? source, source);
+    this.#goaway = null;
+    if (!url.protocol.startsWith('ws')) return url.href;
+    const join = from ?? this.session.resumePoint;
+    if (join) url.searchParams.set('from', join);
+    if (!url.searchParams.has('mode')) url.searchParams.set('mode', this.#mode);
+    return url.href;
+  }
+
+  /** Keeps the order of what arrives before the engine exists. @param {(engine: Engine) => void} then */
+  #whenReady(then) {
+    if (this.#engine) then(this.#engine);
+    else this.#early.push(() => then(/** @type {Engine} */ (this.#engine)));
+  }
+
+  /* ── What comes ──────────────────────────────────────────────────── */
+
+  /** @param {boolean} framed */
+  #opened(framed) {
+    this.state = 'open';
+    this.framed = this.#dialect = framed;
+    this.lastArrival = now();
+    if (framed) this.#connection?.send(timeMessage(Date.now()));
+  }
+
+  /** @param {Uint8Array} bytes @returns {void | Promise<void>} */
+  #receive(bytes) {
+    const at = now();
+    this.bytesReceived += bytes.length;
+    this.firstArrival ||= at;
+    this.lastArrival = at;
+    this.#whenReady((engine) => this.#media(bytes, at, engine));
+    // Held back until the module is there, so that a fast server cannot fill memory.
+    if (!this.#engine) return new Promise((resolve) => void this.#early.push(resolve));
+    if (!this.#engine.full) return undefined;
+    if (this.framed && typeof this.#source === 'string') {
+      // A socket cannot be held back: it is left, and joined again at the same chunk.
+      this.#disconnect();
+      this.state = 'parked';
+    }
+    return this.#host.room();
+  }
+
+  /** @param {Uint8Array} bytes @param {number} at When it arrived. @param {Engine} engine */
+  #media(bytes, at, engine) {
+    if (!this.framed) {
+      this.#rejoined();
+      this.#host.work(() => engine.pushBytes(at, bytes));
+      return;
+    }
+    const chunk = this.#checked(() => this.session.chunk(bytes));
+    if (!chunk || this.seeking) return;
+    this.#newest = { ingest: chunk.ingestTime, end: chunk.mediaTime + chunk.duration };
+    this.#rejoined();
+    this.#host.work(() => engine.pushChunk(at, bytes));
+  }
+
+  #rejoined() {
+    if (!this.#rejoining) return;
+    this.#rejoining = false;
+    this.#backoff?.reset();
+    this.#host.emit('reconnected', { recovered: this.#recovered });
+  }
+
+  /** @param {string} message @param {Engine} engine */
+  #control(message, engine) {
+    if (!this.framed) return; // Text from a plain server is no media and no error of ours.
+    const notice = this.#checked(() => this.session.control(message, Date.now()));
+    switch (notice?.type) {
+      case 'welcome':
+        if (this.#rejoining) {
+          this.#recovered = notice.recovered;
+          if (!notice.recovered) engine.gap();
+        }
+        this.seeking = false;
+        break;
+      case 'config':
+        this.#host.work(() => engine.config(notice.generation, notice.container, notice.headers));
+        break;
+      case 'metadata':
+        engine.metadata(notice.at, JSON.stringify(notice.tags));
+        break;
+      case 'gap':
+        if (this.seeking) this.seeking = notice.reason !== 'seek';
+        else engine.gap();
+        break;
+      case 'end':
+        this.#host.duration(notice.mediaTime);
+        engine.setDuration(notice.mediaTime);
+        this.#end(engine);
+        break;
+      case 'offline':
+        this.#host.emit('sourceoffline', { graceMs: notice.graceMs });
+        break;
+      case 'online':
+        this.#host.emit('sourceonline');
+        break;
+      case 'goaway':
+        this.#goaway = notice;
+        break;
+      case 'error':
+        this.#serverSaid = notice.message;
+        break;
+      default:
+    }
+  }
+
+  /** @param {Engine} engine */
+  #end(engine) {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#host.work(() => engine.endOfStream(now()));
+  }
+
+  /** @param {import('./transport.js').Closed} closed @param {Engine} engine */
+  #closed({ error, retry }, engine) {
+    this.#connection = null;
+    if (this.#ended || !error) {
+      this.state = 'done';
+      this.#end(engine);
+      return;
+    }
+    if (this.#serverSaid) error.message += ` (${this.#serverSaid})`;
+    if (!this.#rejoining) this.#lostAt = now();
+    // An address that has never delivered is more likely wrong than down for the moment;
+    // a mount that has just played is more likely waiting for its source than gone.
+    const worthwhile = this.bytesReceived
+      ? retry || (error.reason === 'mount_not_found' && now() - this.#lostAt < MOUNT_GONE_MS)
+      : retry && (this.#backoff?.attempts ?? 0) < FIRST_ATTEMPTS;
+    const delay = worthwhile ? this.#backoff?.next(this.#goaway?.afterMs) : null;
+    if (delay === null || delay === undefined) {
+      this.state = 'done';
+      this.#host.lost(error);
+      return;
+    }
+    this.state = 'retrying';
+    this.#rejoining = true;
+    this.#recovered = false;
+    if (!this.framed && this.bytesReceived) engine.gap();
+    this.#host.emit('reconnecting', { attempt: this.#backoff?.attempts, delayMs: delay, cause: error });
+    this.#timer = setTimeout(() => this.connect(), delay);
+  }
+
+  /** A message that breaks the protocol ends it. @template T @param {() => T} read @returns {T | null} */
+  #checked(read) {
+    try {
+      return read();
+    } catch (e) {
+      this.#host.fail(/** @type {PlayerError} */ (e));
+      return null;
+    }
+  }
+
+  /* ── What is asked ───────────────────────────────────────────────── */
+
+  /** @param {number | 'live'} to */
+  seek(to) {
+    const from = to === 'live' ? to : to.toFixed(3);
+    this.#ended = false;
+    this.seeking = this.state === 'open';
+    if (this.seeking) this.#connection?.send(seekMessage(from));
+    else this.connect(from);
+  }
+
+  /** A parked connection is made again once little is left. @param {number} depth Seconds held. */
+  unpark(depth) {
+    if (this.state !== 'parked' || depth >= UNPARK_BELOW) return;
+    this.#rejoining = true;
+    this.connect();
+  }
+
+  /** @param {number} mediaTime @param {number} depth Seconds. @param {number} underruns */
+  report(mediaTime, depth, underruns) {
+    if (!this.framed || this.state !== 'open') return;
+    this.#connection?.send(statsMessage(mediaTime, depth * 1000, underruns));
+    this.#connection?.send(timeMessage(Date.now()));
+  }
+
+  /** Seconds since the relay received what lies at `mediaTime`; null where it does not say. @param {number} mediaTime */
+  age(mediaTime) {
+    const { clockOffset } = this.session;
+    if (!this.framed || clockOffset === null || !this.#newest.ingest) return null;
+    // It came in as long before the newest chunk as it lies before it in the programme.
+    return (Date.now() + clockOffset - this.#newest.ingest) / 1000 + this.#newest.end - mediaTime;
+  }
+}

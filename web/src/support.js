@@ -1,0 +1,25 @@
+// @ts-check
+/** What can be played, and what this browser brings. */
+import { hasWebAudio } from './output.js';
+import { hasSimd } from './wasm.js';
+
+/** @param {string} type @returns {'' | 'maybe' | 'probably'} */
+export function canPlayType(type) {
+  const [, kind = '', rest = ''] = /^\s*([\w.+-]+\/[\w.+-]+)\s*(.*)$/.exec(String(type).toLowerCase()) ?? [];
+  const codecs = /codecs\s*=\s*"?([^";]*)/.exec(rest)?.[1].trim();
+  if (/^audio\/(mpeg|mp3|x-mp3|mpeg3)$/.test(kind)) return !codecs || codecs === 'mp3' ? 'probably' : '';
+  if (/^((audio|application)\/(x-)?ogg|audio\/opus)$/.test(kind)) return codecs ? (codecs === 'opus' ? 'probably' : '') : 'maybe';
+  return '';
+}
+
+export function isSupported() {
+  const webAudio = hasWebAudio();
+  const webAssembly = typeof WebAssembly !== 'undefined';
+  return {
+    supported: webAudio && webAssembly, webAudio, webAssembly, simd: webAssembly && hasSimd(),
+    webSocket: typeof WebSocket !== 'undefined',
+    fetchStreams: typeof Response !== 'undefined' && 'body' in Response.prototype,
+    audioWorklet: typeof AudioWorkletNode !== 'undefined' && globalThis.isSecureContext === true,
+    sharedMemory: globalThis.crossOriginIsolated === true && typeof SharedArrayBuffer !== 'undefined',
+  };
+}
