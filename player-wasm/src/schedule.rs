@@ -130,10 +130,10 @@ mod tests {
             at = (slot.context + slot.frames, slot.output + slot.frames);
         }
         assert_eq!(at.0, 1025);
-        assert!(!schedule.dry(1024));
-        assert!(schedule.dry(1025));
+        assert!(!schedule.dry(1015));
+        assert!(schedule.dry(1016));
         assert_eq!(
-            schedule.next_slot(1025, 100_000, true),
+            schedule.next_slot(1016, 100_000, true),
             None,
             "never in the past"
         );

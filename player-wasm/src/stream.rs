@@ -286,6 +286,9 @@ pub struct StreamDecoder {
     demuxer: Demuxer,
     decoding: Decoding,
     finished: bool,
+    bytes: u64,
+    /// Whether audio or a reason for its absence was delivered.
+    answered: bool,
 }
 
 impl StreamDecoder {
@@ -300,6 +303,7 @@ impl StreamDecoder {
         if self.finished {
             self.reset();
         }
+        self.bytes += bytes.len() as u64;
         self.demuxer.push(bytes);
     }
 
@@ -316,6 +320,8 @@ impl StreamDecoder {
         self.demuxer.reset();
         self.decoding = Decoding::default();
         self.finished = false;
+        self.bytes = 0;
+        self.answered = false;
     }
 
     /// The format of the PCM delivered last.
@@ -332,9 +338,17 @@ impl StreamDecoder {
             match self.demuxer.poll() {
                 Some(event) => self.decoding.feed(event),
                 None if self.finished && !self.decoding.ended => self.decoding.end(),
+                None if self.finished && self.bytes > 0 && !self.answered => {
+                    break Step::Error(StreamError {
+                        message: format!("{} bytes hold no audio", self.bytes),
+                        offset: 0,
+                        frames_lost: 0,
+                    });
+                }
                 None => return None,
             }
         };
+        self.answered |= matches!(step, Step::Audio(_) | Step::Error(_));
         Some(match step {
             Step::Format(format) => Item::Format(format),
             Step::Tags(tags) => Item::Tags(tags),
