@@ -209,13 +209,13 @@ impl Head {
 /// A packet whose table of contents makes no sense (RFC 6716 §3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PacketError {
-    /// No bytes, so no table of contents [R1].
+    /// No bytes, so no table of contents (R1).
     Empty,
-    /// Code 3 without a frame count byte [R6, R7].
+    /// Code 3 without a frame count byte (R6, R7).
     NoCount,
-    /// Code 3 with zero frames [R5].
+    /// Code 3 with zero frames (R5).
     NoFrames,
-    /// More than 120 ms of audio [R5].
+    /// More than 120 ms of audio (R5).
     TooLong {
         /// Frames (48 kHz) it would hold.
         frames: u32,

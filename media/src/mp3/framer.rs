@@ -13,6 +13,8 @@ const MAX_ID3_KEPT: usize = 1 << 20;
 const MAX_ID3: usize = 64 << 20;
 /// Longest Lyrics3 block (its size field has six digits).
 const MAX_LYRICS: u64 = 1_000_000;
+/// Capacity that the empty buffer keeps.
+const KEPT_CAPACITY: usize = 128 * 1024;
 /// Junk is reported at the latest after this many bytes.
 const JUNK_REPORT: u64 = 1 << 20;
 
@@ -247,6 +249,8 @@ impl Framer {
         self.need = 0;
         if self.at >= self.buffer.len() {
             self.buffer.clear();
+            // One huge push must not be remembered for ever.
+            self.buffer.shrink_to(KEPT_CAPACITY);
             self.at = 0;
         }
     }

@@ -6,6 +6,8 @@ use super::{HEADER_LEN, Page, PageFlags};
 
 /// The capture pattern (RFC 3533 §6, field 1).
 const CAPTURE: &[u8; 4] = b"OggS";
+/// Capacity that the empty buffer keeps.
+const KEPT_CAPACITY: usize = 128 * 1024;
 /// Junk is reported at the latest after this many bytes.
 const JUNK_REPORT: u64 = 64 * 1024;
 
@@ -152,6 +154,8 @@ impl Reader {
         self.need = 0;
         if self.at >= self.buffer.len() {
             self.buffer.clear();
+            // One huge push must not be remembered for ever.
+            self.buffer.shrink_to(KEPT_CAPACITY);
             self.at = 0;
         }
     }

@@ -93,13 +93,17 @@ fn seal(page: &mut [u8]) {
 /// Checksum of a whole page, its checksum field counted as zero: CRC-32 with
 /// polynomial 0x04c11db7, neither reflected nor inverted (RFC 3533 §6, field 7).
 pub(crate) fn checksum(page: &[u8]) -> u32 {
+    let (head, rest) = page.split_at_checked(22).unwrap_or((page, &[]));
+    let field = rest.len().min(4);
+    let crc = update(update(0, head), &[0; 4][..field]);
+    update(crc, rest.get(field..).unwrap_or_default())
+}
+
+fn update(crc: u32, bytes: &[u8]) -> u32 {
     const TABLE: [u32; 256] = table();
-    let mut crc = 0_u32;
-    for (at, &byte) in page.iter().enumerate() {
-        let byte = if (22..26).contains(&at) { 0 } else { byte };
-        crc = (crc << 8) ^ TABLE[((crc >> 24) as u8 ^ byte) as usize];
-    }
-    crc
+    bytes.iter().fold(crc, |crc, &byte| {
+        (crc << 8) ^ TABLE[usize::from((crc >> 24) as u8 ^ byte)]
+    })
 }
 
 const fn table() -> [u32; 256] {
@@ -173,6 +177,9 @@ fn page_spans(pages: &[u8]) -> Vec<std::ops::Range<usize>> {
             break;
         };
         let end = body_at + lacing.iter().map(|&v| usize::from(v)).sum::<usize>();
+        if end > pages.len() {
+            break;
+        }
         spans.push(at..end);
         at = end;
     }
@@ -232,5 +239,8 @@ mod tests {
         assert_eq!(first_sequence(&renumber(&headers, 1)), Some(u32::MAX - 1));
         assert!(renumber(b"", 9).is_empty());
         assert_eq!(renumber(b"OggS", 9), b"OggS");
+        // A page that is cut off does not count.
+        assert_eq!(page_count(&headers), 3);
+        assert_eq!(page_count(&headers[..headers.len() - 1]), 2);
     }
 }
