@@ -23,6 +23,10 @@
 //! mount.log.append(chunk, now);   // wakes every shard that has a listener
 //! ```
 
+mod client;
+pub mod cursor;
+pub mod session;
+mod shard;
 pub mod wire;
 
 use std::io;
@@ -34,6 +38,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use seamcast_media::units::MediaDuration;
 
+pub use shard::Fanout;
 pub use wire::Framing;
 
 use crate::mount::log::{JoinFrom, Log};
@@ -123,6 +128,12 @@ impl MountStats {
         self.joins.fetch_add(1, Ordering::Relaxed);
         let now = self.listeners.fetch_add(1, Ordering::Relaxed) + 1;
         self.peak.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// Counts a listener out.
+    pub(crate) fn left(&self) {
+        self.leaves.fetch_add(1, Ordering::Relaxed);
+        self.listeners.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -266,52 +277,5 @@ impl<T: io::Read + io::Write + mio::event::Source + Send> Stream for T {}
 impl From<std::net::TcpStream> for Socket {
     fn from(socket: std::net::TcpStream) -> Self {
         Self::Tcp(socket)
-    }
-}
-
-/// The fan-out threads. Dropping the last handle closes every listener.
-#[derive(Clone)]
-pub struct Fanout {}
-
-impl Fanout {
-    /// Starts the threads.
-    ///
-    /// # Errors
-    /// When epoll or a thread cannot be had.
-    pub fn new(_config: Config) -> io::Result<Self> {
-        Ok(Self {})
-    }
-
-    /// Hands a listener over to a shard; never blocks. The mount's counters
-    /// have it at once, its socket is served within the shard's next turn.
-    pub fn attach(
-        &self,
-        _socket: Socket,
-        mount: Arc<MountShared>,
-        _request: ListenerRequest,
-    ) -> ListenerId {
-        mount.stats.joined();
-        ListenerId(0)
-    }
-
-    /// Closes a listener, e.g. with `close::KICKED`; unknown ones are ignored.
-    pub fn kick(&self, _id: ListenerId, _code: u16, _reason: &str) {}
-
-    /// Closes all listeners of a log, e.g. when its mount is removed.
-    pub fn kick_mount(&self, _mount: &Arc<MountShared>, _code: u16, _reason: &str) {}
-
-    /// Sends `goaway` and closes every listener within `spread`, each at its
-    /// own time. Players are told to wait `after` and up to `spread` more, so
-    /// that they do not return all at once.
-    pub fn drain(&self, _after: Duration, _spread: Duration, _url: Option<&str>) {}
-
-    /// The listeners of a mount, oldest first.
-    pub async fn listeners(&self, _mount: &Arc<MountShared>) -> Vec<ListenerInfo> {
-        Vec::new()
-    }
-
-    /// Listeners of all mounts.
-    pub fn count(&self) -> u64 {
-        0
     }
 }

@@ -315,13 +315,6 @@ impl Log {
         }
     }
 
-    /// The entry that said offline or end, when that is the status and a
-    /// listener that begins at `index` would not come past it.
-    pub fn notice_before(&self, index: u64) -> Option<Arc<Entry>> {
-        let ring = self.read_ring();
-        ring.notice.clone().filter(|entry| entry.index < index)
-    }
-
     /// Calls `notify` after every append until [`Log::unsubscribe`].
     pub fn subscribe(&self, notify: Arc<dyn Notify>) {
         self.subscribers

@@ -1,0 +1,215 @@
+//! The shell: sockets on epoll threads, and the only clock of the fan-out.
+
+mod conn;
+mod turn;
+
+use std::collections::BinaryHeap;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mio::{Poll, Token, Waker};
+use tokio::sync::oneshot;
+
+use super::{Config, ListenerId, ListenerInfo, ListenerRequest, MountShared, Socket};
+use crate::mount::log::Notify;
+use turn::Shard;
+
+const WAKE: Token = Token(usize::MAX);
+
+/// What a shard is asked to do.
+enum Command {
+    Attach(Box<Attach>),
+    Kick(ListenerId, u16, String),
+    KickMount(Arc<MountShared>, u16, String),
+    Drain(Duration, Duration, Option<String>),
+    List(Arc<MountShared>, oneshot::Sender<Vec<ListenerInfo>>),
+    Stop,
+}
+
+struct Attach {
+    id: ListenerId,
+    socket: Socket,
+    mount: Arc<MountShared>,
+    request: ListenerRequest,
+}
+
+/// The part of a shard that other threads see.
+struct Mailbox {
+    waker: Waker,
+    /// Set from the first wake-up until the shard looks.
+    woken: AtomicBool,
+    commands: Mutex<Vec<Command>>,
+    /// Slots of mounts whose log has grown.
+    grown: Mutex<Vec<usize>>,
+    listeners: AtomicU64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Mailbox {
+    fn wake(&self) {
+        if !self.woken.swap(true, Ordering::AcqRel)
+            && let Err(error) = self.waker.wake()
+        {
+            tracing::error!(%error, "cannot wake a fan-out thread");
+        }
+    }
+
+    fn send(&self, command: Command) {
+        lock(&self.commands).push(command);
+        self.wake();
+    }
+}
+
+/// A shard's interest in one log, while it has listeners there.
+struct Subscriber {
+    mailbox: Arc<Mailbox>,
+    slot: usize,
+    /// Set from a growth until the shard looks.
+    pending: AtomicBool,
+}
+
+impl Notify for Subscriber {
+    fn notify(&self) {
+        if !self.pending.swap(true, Ordering::AcqRel) {
+            lock(&self.mailbox.grown).push(self.slot);
+            self.mailbox.wake();
+        }
+    }
+}
+
+/// The fan-out threads. Dropping the last handle closes every listener.
+#[derive(Clone)]
+pub struct Fanout {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shards: Vec<Arc<Mailbox>>,
+    next_id: AtomicU64,
+}
+
+impl std::fmt::Debug for Fanout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fanout")
+            .field("shards", &self.inner.shards.len())
+            .field("listeners", &self.count())
+            .finish()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        for shard in &self.shards {
+            shard.send(Command::Stop);
+        }
+    }
+}
+
+impl Fanout {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// When epoll or a thread cannot be had.
+    pub fn new(config: Config) -> io::Result<Self> {
+        let count = match config.shards {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            count => count,
+        };
+        let mut shards = Vec::with_capacity(count);
+        for index in 0..count {
+            let poll = Poll::new()?;
+            let mailbox = Arc::new(Mailbox {
+                waker: Waker::new(poll.registry(), WAKE)?,
+                woken: AtomicBool::new(false),
+                commands: Mutex::default(),
+                grown: Mutex::default(),
+                listeners: AtomicU64::new(0),
+            });
+            let shard = Shard::new(poll, mailbox.clone(), config);
+            std::thread::Builder::new()
+                .name(format!("fanout-{index}"))
+                .spawn(move || shard.run())?;
+            shards.push(mailbox);
+        }
+        Ok(Self {
+            inner: Arc::new(Inner {
+                shards,
+                next_id: AtomicU64::new(1),
+            }),
+        })
+    }
+
+    /// Hands a listener over to a shard; never blocks. The mount's counters
+    /// have it at once, its socket is served within the shard's next turn.
+    pub fn attach(
+        &self,
+        socket: Socket,
+        mount: Arc<MountShared>,
+        request: ListenerRequest,
+    ) -> ListenerId {
+        let id = ListenerId(self.inner.next_id.fetch_add(1, Ordering::Relaxed));
+        mount.stats.joined();
+        let shards = &self.inner.shards;
+        let load = |shard: &&Arc<Mailbox>| shard.listeners.load(Ordering::Relaxed);
+        if let Some(shard) = shards.iter().min_by_key(load) {
+            shard.listeners.fetch_add(1, Ordering::Relaxed);
+            shard.send(Command::Attach(Box::new(Attach {
+                id,
+                socket,
+                mount,
+                request,
+            })));
+        }
+        id
+    }
+
+    fn broadcast(&self, command: impl Fn() -> Command) {
+        for shard in &self.inner.shards {
+            shard.send(command());
+        }
+    }
+
+    /// Closes a listener, e.g. with `close::KICKED`; unknown ones are ignored.
+    pub fn kick(&self, id: ListenerId, code: u16, reason: &str) {
+        self.broadcast(|| Command::Kick(id, code, reason.to_owned()));
+    }
+
+    /// Closes all listeners of a log, e.g. when its mount is removed.
+    pub fn kick_mount(&self, mount: &Arc<MountShared>, code: u16, reason: &str) {
+        self.broadcast(|| Command::KickMount(mount.clone(), code, reason.to_owned()));
+    }
+
+    /// Sends `goaway` and closes every listener within `spread`, each at its
+    /// own time. Players are told to wait `after` and up to `spread` more, so
+    /// that they do not return all at once. Listeners that come later are
+    /// sent away at once.
+    pub fn drain(&self, after: Duration, spread: Duration, url: Option<&str>) {
+        self.broadcast(|| Command::Drain(after, spread, url.map(str::to_owned)));
+    }
+
+    /// The listeners of a mount, oldest first.
+    pub async fn listeners(&self, mount: &Arc<MountShared>) -> Vec<ListenerInfo> {
+        let mut all = Vec::new();
+        for shard in &self.inner.shards {
+            let (reply, answer) = oneshot::channel();
+            shard.send(Command::List(mount.clone(), reply));
+            all.extend(answer.await.unwrap_or_default());
+        }
+        all.sort_by_key(|listener: &ListenerInfo| listener.id);
+        all
+    }
+
+    /// Listeners of all mounts.
+    pub fn count(&self) -> u64 {
+        let load = |shard: &Arc<Mailbox>| shard.listeners.load(Ordering::Relaxed);
+        self.inner.shards.iter().map(load).sum()
+    }
+}
+
+/// Listeners to send away, soonest first.
+type Departures = BinaryHeap<std::cmp::Reverse<(u64, usize, ListenerId)>>;
