@@ -51,7 +51,7 @@ const FAST_JOIN: f64 = 1.25;
 /// The playing rate changes in steps of this part of its range, so that it is not changed all the time.
 const RATE_STEPS: f64 = 5.0;
 /// Slowing is at its most until the margin is within this share of what is wanted.
-const APPROACH: f64 = 0.3;
+const APPROACH: f64 = 0.15;
 /// How often a player that is short of margin asks again, ms.
 const CHECK_MS: f64 = 100.0;
 /// Live: excess over the latency bound that is skipped because no rate change would work it off in a minute, ms.

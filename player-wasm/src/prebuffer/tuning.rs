@@ -25,7 +25,7 @@ pub struct Tuning {
     /// Margin to be reached while playing, on a path that is no wire, ms. Mobile outages of one to two
     /// seconds come without warning; stretching makes room for them without anyone waiting.
     pub play_ms: f64,
-    /// Share of the measured spread added while playing: half as much again as the worst so far.
+    /// The same while playing.
     pub play_spread: f64,
     /// Longest wait for a second page, ms. One page shows no rate.
     pub second_page_ms: f64,
@@ -53,7 +53,7 @@ impl Tuning {
         restart_spread: 0.3,
         restart_ms: 80.0,
         play_ms: 1_500.0,
-        play_spread: 1.5,
+        play_spread: 1.0,
         second_page_ms: 500.0,
         rest_ms: 20_000.0,
         rest_per_heard: 3.0,

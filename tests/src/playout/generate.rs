@@ -135,9 +135,9 @@ fn cellular(r: &mut Random) -> Trace {
     let duration = 100.0;
     let packets_per_chunk = r.between(1.0, 2.0).ceil() as u32;
     // The listener's share of the cell.
-    let share = r.between(0.05, 0.3);
+    let share = r.between(0.3, 1.0);
     let base = r.between(20.0, 50.0);
-    let mut rate = r.between(200.0, 1_000.0);
+    let mut rate = r.between(400.0, 1_000.0);
     let mut outage = false;
     let (mut clock, mut queued) = (0.0, 0u32);
     live(duration, 60_000.0, |sent| {
