@@ -60,6 +60,8 @@ const SKIP_BOUND_MS: f64 = 1_000.0;
 const SKIP_AUTO_MS: f64 = 15_000.0;
 /// A pause may be placed at a quiet spot when less than this is held, ms.
 const STALL_BEFORE_MS: f64 = 500.0;
+/// Shortest such pause, ms: few and long ones disturb less.
+const SHORTEST_STALL_MS: f64 = 500.0;
 
 /// The estimator and the decisions.
 #[derive(Clone, Debug)]
@@ -241,7 +243,11 @@ impl Prebuffer {
         let lead = self.lead(self.tuning.lead_ms);
         let wanted = self.wanted(now, lead);
         let margin = now - playhead - self.arrivals.base();
-        if quiet && lead > margin && self.arrivals.head() - playhead < STALL_BEFORE_MS {
+        if quiet
+            && lead > margin
+            && self.arrivals.head() - playhead < STALL_BEFORE_MS
+            && self.missing(now, playhead) > SHORTEST_STALL_MS
+        {
             return Decision::Stall;
         }
         if self.mode == Mode::Live && margin - wanted > self.skip_beyond() {
