@@ -46,6 +46,25 @@ pub(crate) async fn accept(relay: Arc<Relay>, listener: TcpListener) {
     }
 }
 
+/// Accepts SHOUTcast sources for ever.
+pub(crate) async fn accept_shoutcast(relay: Arc<Relay>, listener: TcpListener) {
+    loop {
+        let Ok((socket, peer)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let Some(guard) = Guard::enter(&relay) else {
+            continue;
+        };
+        tokio::spawn(async move {
+            let limit = guard.0.config().head_timeout;
+            if let Err(error) = raw::serve_icy(&guard.0, socket, peer, limit).await {
+                tracing::debug!(%peer, %error, "shoutcast connection ended");
+            }
+        });
+    }
+}
+
 /// Counts a connection as long as it lives.
 struct Guard(Arc<Relay>);
 

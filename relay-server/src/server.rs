@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::demo;
 use crate::fanout::{self, Fanout};
 use crate::front;
 use crate::mount::{Registry, TICK};
@@ -133,6 +134,13 @@ pub async fn serve(
             ticking.mounts.tick(Instant::now());
         }
     });
+    if relay.config().demo {
+        tokio::spawn(demo::play(relay.clone()));
+    }
+    if let Some(address) = relay.config().shoutcast_listen {
+        let shoutcast = TcpListener::bind(address).await?;
+        tokio::spawn(front::accept_shoutcast(relay.clone(), shoutcast));
+    }
     shutdown.await;
     relay.draining.send_replace(true);
     let limit = relay.config().drain;

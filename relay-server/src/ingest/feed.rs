@@ -321,6 +321,12 @@ impl Feed {
         self.mount.log.head().end.as_secs_f64()
     }
 
+    /// Whether the stream has begun and not said that it ends.
+    pub fn is_unfinished(&self) -> bool {
+        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        session.is_unfinished()
+    }
+
     /// The body is complete: the programme ends.
     ///
     /// # Errors
@@ -385,6 +391,8 @@ pub enum Body {
     More(Bytes),
     /// It is complete.
     End,
+    /// The connection ended, which for a body without framing may mean either.
+    Closed,
     /// The connection broke.
     Lost(String),
 }
@@ -436,6 +444,12 @@ pub async fn run(mut feed: Feed, source: &mut impl Source) -> Result<(), Refusal
                 idle = false;
             }
             Body::End => return feed.finish(),
+            // An Ogg stream says when it ends; when it did not, the source is lost.
+            Body::Closed if feed.is_unfinished() => {
+                tracing::info!(mount = %feed.mount.name, "source closed in the middle of its stream");
+                return Ok(());
+            }
+            Body::Closed => return feed.finish(),
             Body::Lost(why) => {
                 tracing::info!(mount = %feed.mount.name, "source connection broke: {why}");
                 return Ok(());

@@ -4,14 +4,17 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::auth::{self, Presented};
 use super::feed::{self, Body, Feed, Refusal, Request};
-use super::head::{Head, Method, Version};
+use super::head::{self, Head, Method, Version};
 use crate::front;
+use crate::mount::Target;
 use crate::server::Relay;
 
 /// What libshout looks for: without PUT in it, it falls back to `SOURCE`.
@@ -136,6 +139,58 @@ pub(crate) async fn serve(
     Ok(None)
 }
 
+/// Serves a SHOUTcast source: its password, our go-ahead, its headers, audio.
+pub(crate) async fn serve_icy(
+    relay: &Arc<Relay>,
+    mut socket: TcpStream,
+    peer: SocketAddr,
+    limit: Duration,
+) -> io::Result<()> {
+    let mut received = BytesMut::with_capacity(2048);
+    let login = async {
+        let mut greeted = false;
+        loop {
+            if !greeted && let Some((password, _)) = head::icy_password(&received) {
+                let config = relay.config();
+                let settings = config.mount(&config.shoutcast_mount);
+                let presented = Presented::Token(password);
+                if !auth::may_feed(&config, &settings, &presented) {
+                    tracing::warn!(%peer, "shoutcast source refused: wrong password");
+                    socket.write_all(b"invalid password\r\n").await?;
+                    return Ok(None);
+                }
+                // The client waits for this before it sends its headers.
+                socket.write_all(b"OK2\r\nicy-caps:11\r\n\r\n").await?;
+                greeted = true;
+            }
+            if let Some(parsed) = head::parse_icy(&received) {
+                return Ok(parsed.ok());
+            }
+            if received.len() > head::MAX_HEAD || socket.read_buf(&mut received).await? == 0 {
+                return Ok::<_, io::Error>(None);
+            }
+        }
+    };
+    let Ok(login) = tokio::time::timeout(limit, login).await else {
+        return Ok(());
+    };
+    let Some((icy, len)) = login? else {
+        return front::linger(socket).await;
+    };
+    let first = received.split_off(len);
+    let target = Target {
+        path: relay.config().shoutcast_mount.clone(),
+        query: Vec::new(),
+    };
+    let header = |name: &str| crate::mount::find(&icy.headers, name);
+    let mut request = Request::new(target, peer.to_string(), "ICY", header);
+    request.presented = Presented::Token(icy.password.clone());
+    if let Ok(feed) = Feed::open(relay, request) {
+        let _ = take(feed, &mut socket, first, false).await;
+    }
+    Ok(())
+}
+
 /// Reads the body to its end.
 async fn take(
     feed: Feed,
@@ -165,7 +220,7 @@ impl feed::Source for ToEnd<'_> {
         }
         let mut buffer = BytesMut::with_capacity(16 * 1024);
         match self.socket.read_buf(&mut buffer).await {
-            Ok(0) => Body::End,
+            Ok(0) => Body::Closed,
             Ok(_) => Body::More(buffer.freeze()),
             Err(error) => ended_by(&error),
         }
@@ -176,7 +231,7 @@ impl feed::Source for ToEnd<'_> {
 /// at its proper end.
 fn ended_by(error: &io::Error) -> Body {
     if error.kind() == io::ErrorKind::ConnectionReset {
-        Body::End
+        Body::Closed
     } else {
         Body::Lost(error.to_string())
     }

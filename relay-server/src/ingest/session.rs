@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use seamcast_media::chunk::{Chunker, Config as ChunkConfig, Output as Media};
-use seamcast_media::demux::{Codec, Demuxer, Event, Fault};
+use seamcast_media::demux::{Codec, Container, Demuxer, Event, Fault};
 use seamcast_media::pcm::Clamped;
 use seamcast_media::units::{MediaDuration, MediaTime};
 use seamcast_media::wav;
@@ -91,6 +91,8 @@ pub struct Session {
     faults: u64,
     last_fault: Option<String>,
     allowance: u64,
+    /// An Ogg link has begun and not ended.
+    open_link: bool,
     clamped_said: Clamped,
 }
 
@@ -114,6 +116,7 @@ impl Session {
             faults: 0,
             last_fault: None,
             allowance: MAX_WITHOUT_AUDIO,
+            open_link: false,
             clamped_said: Clamped::default(),
         })
     }
@@ -253,6 +256,11 @@ impl Session {
         }
     }
 
+    /// Whether the stream can say that it ends, and has not.
+    pub fn is_unfinished(&self) -> bool {
+        self.open_link && matches!(self.stage, Stage::Container(_))
+    }
+
     /// Bytes taken so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
@@ -356,6 +364,11 @@ impl Session {
             if let Event::Fault(fault) = &event {
                 self.faults += 1;
                 self.last_fault = Some(fault.message.clone());
+            }
+            match &event {
+                Event::Config(config) => self.open_link = config.container == Container::Ogg,
+                Event::LinkEnd => self.open_link = false,
+                _ => {}
             }
             self.events.push_back(event);
         }
