@@ -69,6 +69,7 @@ pub struct Engine {
     metadata: VecDeque<(MediaTime, Payload)>,
     rate: u32,
     frame: u64,
+    now: f64,
     /// Output frame to be heard next while nothing is scheduled.
     resume: u64,
     wants: bool,
@@ -113,6 +114,7 @@ impl Engine {
             metadata: VecDeque::new(),
             rate,
             frame: 0,
+            now: 0.0,
             resume: 0,
             wants: false,
             ended: false,
@@ -161,6 +163,7 @@ impl Engine {
         self.schedule = Schedule::new(lead.max(128), horizon, block);
         self.frame = 0;
         self.dry_since = None;
+        self.prebuffer.on_stopped(self.now);
     }
 
     /// Bytes of a plain stream, in order.
@@ -283,6 +286,7 @@ impl Engine {
     /// Advances to `now`, at which the context stood at `frame`.
     pub fn poll(&mut self, now: f64, frame: u64) {
         self.frame = self.frame.max(frame);
+        self.now = now;
         let frame = self.frame;
         self.decode_ahead();
         self.check_dry(now, frame);
