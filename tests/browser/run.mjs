@@ -7,7 +7,7 @@
 // Exit status 0 only when every chosen case passed. What a failing case recorded,
 // and screenshots, are left in target/browser.
 
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -44,6 +44,15 @@ if (options.list) {
 if (plan.length === 0) {
   console.error('no case matches; --list shows them all');
   process.exit(2);
+}
+
+const missing = ['ffmpeg', 'opusdec', 'mpg123', 'sox', 'curl', 'pulseaudio', 'pactl', 'parec', 'Xvfb', 'dbus-daemon']
+  .filter((program) => !(process.env.PATH ?? '').split(':').some((folder) => existsSync(join(folder, program))));
+const built = process.env.SEAMCAST_WEB ?? join(root, 'web', 'dist');
+if (!existsSync(join(built, 'player', 'index.js'))) missing.push(`the built package in ${built} (cargo xtask wasm)`);
+if (missing.length > 0) {
+  console.error(`missing: ${missing.join(', ')}\n\`cargo xtask test\` installs and builds what the tests need`);
+  process.exit(1);
 }
 
 rmSync(artefacts, { recursive: true, force: true });

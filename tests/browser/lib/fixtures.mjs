@@ -20,11 +20,17 @@ export function chained(tools, files) {
   return tools.once(name, () => {
     const path = join(tools.folder, name);
     writeFileSync(path, Buffer.concat(files.map((one) => readFileSync(one.path))));
-    return described(tools, path);
+    // opusdec plays a chain; mpg123 trims only the first of several MP3 tracks.
+    return described(tools, path, path.endsWith('.mp3') ? () => joined(files.map((one) => decode(one.path))) : undefined);
   });
 }
 
-function described(tools, path) {
+const joined = (sounds) => ({
+  rate: sounds[0].rate,
+  channels: sounds[0].channels.map((_, c) => Float32Array.from(sounds.flatMap(({ channels }) => [...channels[c]]))),
+});
+
+function described(tools, path, oracle = () => decode(path)) {
   const url = `/media/${basename(path)}`;
   tools.site.route(url, (request, response) => {
     const bytes = readFileSync(path);
@@ -36,7 +42,7 @@ function described(tools, path) {
     path, url,
     /** What a reference program makes of it, at `rate`. */
     reference(rate) {
-      if (!decodes.has(0)) decodes.set(0, decode(path));
+      if (!decodes.has(0)) decodes.set(0, oracle());
       if (!decodes.has(rate)) decodes.set(rate, resample(decodes.get(0), rate));
       return decodes.get(rate);
     },
