@@ -61,6 +61,7 @@ mkdirSync(artefacts, { recursive: true });
 const MACHINE_STALL_MS = 150;
 const jitter = new Jitter();
 const bench = new Bench({ root, artefacts });
+if (plan.some(({ one }) => one.relay)) bench.relayBinary();
 const results = [];
 const begun = Date.now();
 

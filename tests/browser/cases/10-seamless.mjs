@@ -35,12 +35,15 @@ async function listen(page, site, name, setup, source) {
 function steady(result, what) {
   assert.equal(result.stats.underrunEvents, 0, `${what}: underruns; ${JSON.stringify(result.stats)}`);
   assert.equal(result.ended, true, what);
+  // A player short of audio may play slower for a while: then nothing can be exact.
+  assert.ok(result.ratios.every((ratio) => Math.abs(ratio - 1) < 1e-6), `${what}: played at ${result.ratios.join(' to ')} of its rate; ${JSON.stringify(result.stats)}`);
   assert.deepEqual(result.log.filter(({ type }) => ['error', 'decodeerror', 'skip', 'reconnecting'].includes(type)), [], what);
 }
 
 export default [
   {
     name: 'seamless: ffmpeg → relay → player, Opus and MP3, 44.1, 48 and 96 kHz',
+    relay: true,
     limit: 120_000,
     async run(tools) {
       const relay = await tools.relay();
@@ -84,21 +87,23 @@ export default [
       const page = await tools.page();
       const media = file(tools, 'noise', 'opus', { seconds: 2 });
       const mp3 = file(tools, 'noise', 'mp3', { seconds: 2 });
-      const cuttings = tools.browserName === 'chromium' ? 20 : 6;
-      const runs = Array.from({ length: cuttings }, (_, n) => (async () => {
+      const cuttings = tools.browserName === 'chromium' ? 20 : 5;
+      const run = async (n) => {
         const one = n % 3 === 2 ? mp3 : media;
         const rate = one === mp3 ? 44100 : 48000;
         // Piece sizes from single bytes to the whole file.
         const source = { append: one.url, seed: 1000 + n, largest: [1, 16, 300, 4096, 1 << 20][n % 5] };
         const result = await listen(page, tools.site, `append-${n}`, { rate, options: { mode: 'complete' } }, source);
         steady(result, `cutting ${n}`);
-        return tools.seamless(one.reference(rate), result.recorded, { limit: 2e-4 }, `cutting ${n}`);
-      })());
-      await Promise.all(runs);
+        tools.seamless(one.reference(rate), result.recorded, { limit: 2e-4 }, `cutting ${n}`);
+      };
+      // A few at once: enough to save time, too few to starve each other.
+      for (let n = 0; n < cuttings; n += 5) await Promise.all(Array.from({ length: Math.min(5, cuttings - n) }, (_, k) => run(n + k)));
     },
   },
   {
     name: 'seamless: WebSocket framed and plain, fetch and a stream carry the same frames',
+    relay: true,
     limit: 90_000,
     async run(tools) {
       const relay = await tools.relay();
@@ -124,6 +129,7 @@ export default [
   },
   {
     name: 'seamless: a late listener hears the live edge without a seam',
+    relay: true,
     limit: 90_000,
     async run(tools) {
       const relay = await tools.relay();
@@ -164,6 +170,7 @@ export default [
   },
   {
     name: 'seamless: chained Ogg',
+    relay: true,
     limit: 90_000,
     async run(tools) {
       const relay = await tools.relay();

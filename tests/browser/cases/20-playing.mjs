@@ -52,13 +52,13 @@ export default [
         const listening = await bench.Listening.start({ rate: 48000, options: { mode: 'complete' } });
         await bench.appendAll(listening.player, await bench.load(url), 3, 8192);
         await listening.play();
-        const ended = await listening.wait('ended');
-        return { ended, ...await listening.finish('end') };
+        const told = await listening.wait('ended');
+        return { told, ...await listening.finish('end') };
       }, media.url);
       const recorded = tools.site.take('end');
       tools.seamless(media.reference(48000), recorded, { limit: 2e-4 });
       const { last } = extent(recorded.channels[1]);
-      const late = (result.ended.frame - (recorded.firstFrame + last)) / 48;
+      const late = (result.told.frame - (recorded.firstFrame + last)) / 48;
       tools.note(`ended ${late.toFixed(0)} ms after the last frame; events ${result.log.map(({ type }) => type).join(' ')}`);
       assert.ok(late >= 0, `ended was told ${-late} ms before the last frame`);
       assert.ok(Math.abs(result.currentTime - 1.5) < 0.002, `currentTime is ${result.currentTime} at the end of 1.5 s`);
@@ -67,7 +67,7 @@ export default [
     },
   },
   {
-    name: 'playing: pause and play lose and repeat nothing',
+    name: 'playing: pause and play lose nothing',
     async run(tools) {
       const page = await tools.page();
       const media = file(tools, 'noise', 'opus', { seconds: 3 });
@@ -93,8 +93,8 @@ export default [
       let expected = extent(reference.channels[1], 1e-4).first;
       parts.forEach((part, n) => {
         const { from, to } = placed(tools, reference, part, `piece ${n + 1}`, 0.006);
-        // A pause may fade, and so may what follows it.
-        assert.ok(Math.abs(from - expected) <= 480, `piece ${n + 1} begins ${from - expected} frames from where the last ended`);
+        // What the audio thread had rendered when it was told to pause may come again.
+        assert.ok(from <= expected + 32 && from > expected - 2048, `piece ${n + 1} begins ${from - expected} frames from where the last ended`);
         expected = to;
       });
       assert.equal(result.stats.underrunEvents, 0);
@@ -120,6 +120,7 @@ export default [
   },
   {
     name: 'playing: a network stall shorter than the buffer is inaudible, a longer one is one gap, told truly',
+    relay: true,
     limit: 90_000,
     async run(tools) {
       const relay = await tools.relay();
@@ -157,6 +158,7 @@ export default [
   },
   {
     name: 'playing: a broken connection is resumed without a click or a repeat',
+    relay: true,
     limit: 90_000,
     async run(tools) {
       const relay = await tools.relay();
@@ -185,6 +187,7 @@ export default [
   },
   {
     name: 'playing: a relay that dies and comes back is found again',
+    relay: true,
     limit: 90_000,
     async run(tools) {
       const relay = await tools.relay();
@@ -218,6 +221,7 @@ export default [
   },
   {
     name: 'playing: an address without a stream is told as an error with a remedy',
+    relay: true,
     async run(tools) {
       const relay = await tools.relay();
       const page = await tools.page(undefined, { tolerate: /WebSocket|ws:\/\/|404|can.t establish a connection/i });
@@ -293,6 +297,7 @@ export default [
   },
   {
     name: 'playing: seeking goes where it was asked to, without a seam',
+    relay: true,
     limit: 90_000,
     async run(tools) {
       const relay = await tools.relay();
@@ -350,7 +355,13 @@ export default [
         hertz: SINE, rate: 48000, offset: extent(recorded.channels[0]).first - extent(media.reference(48000).channels[0]).first, around: 1 << 16, limit: 2e-3,
       });
       assert.deepEqual(found, []);
-      assert.ok(silentMs(recorded) < 1 && recorded.channels[0].some((x, n) => n > 48000 && Math.abs(x) > 0.45));
+      const level = (from) => Math.max(...recorded.channels[0].subarray(from, from + 480).map(Math.abs));
+      const { first, last } = extent(recorded.channels[0]);
+      const levels = Array.from({ length: Math.floor((last - first) / 480) }, (_, n) => level(first + 480 * n));
+      for (const [what, expected] of Object.entries({ full: 0.5, 'a third': 0.15, mute: 0 })) {
+        assert.ok(levels.some((one) => Math.abs(one - expected) < 0.02), `never at ${what}`);
+      }
+      assert.ok(levels.at(-2) > 0.45, 'loud again at the end');
     },
   },
   {

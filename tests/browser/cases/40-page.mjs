@@ -36,6 +36,7 @@ const choose = (page, name) => page.run((name) => {
 export default [
   {
     name: 'page: loads clean, lists and plays both demo mounts',
+    relay: true,
     browserOptions: { audible: true },
     limit: 90_000,
     async run(tools) {
@@ -69,6 +70,7 @@ export default [
   },
   {
     name: 'page: a click plays where autoplay is blocked',
+    relay: true,
     browsers: ['chromium'],
     browserOptions: { autoplay: false },
     async run(tools) {
@@ -85,6 +87,7 @@ export default [
   },
   {
     name: 'page: no serious accessibility violations, light and dark, wide and narrow',
+    relay: true,
     browsers: ['chromium'],
     limit: 90_000,
     async run(tools) {
@@ -123,6 +126,7 @@ export default [
   },
   {
     name: 'page: has a strict policy and needs nothing from elsewhere',
+    relay: true,
     browsers: ['chromium'],
     async run(tools) {
       const relay = await tools.relay(['--demo']);

@@ -19,6 +19,7 @@ export class Bench {
   #browser;
   #browserKey;
   #kept = new Map();
+  #relay;
 
   constructor({ root, artefacts }) {
     this.root = root;
@@ -51,9 +52,10 @@ export class Bench {
         return page;
       },
       relay: async (args) => {
+        const binary = this.relayBinary();
         const folder = join(this.#machine.folder, `relay-${closers.length}-${Date.now()}`);
         mkdirSync(folder);
-        const relay = new Relay(relayBinary(this.root), folder);
+        const relay = new Relay(binary, folder);
         closers.push(() => relay.stop());
         return relay.start(args);
       },
@@ -104,6 +106,11 @@ export class Bench {
       throw thrown;
     }
     if (complaints.length > 0) throw new Error(`the page complained: ${complaints.join('\n')}`);
+  }
+
+  /** Builds the relay if need be; called before any case's time runs. */
+  relayBinary() {
+    return this.#relay ??= relayBinary(this.root);
   }
 
   async #startSite() {

@@ -173,6 +173,11 @@ class Listening {
     }
     listening.recorder = await Recorder.tap(listening.player.node, channels);
     listening.watch = new ClockWatch(listening.context);
+    listening.ratios = [1, 1];
+    listening.sampler = setInterval(() => {
+      const { resampleRatio } = listening.player.getStats();
+      listening.ratios = [Math.min(listening.ratios[0], resampleRatio), Math.max(listening.ratios[1], resampleRatio)];
+    }, 40);
     return listening;
   }
 
@@ -203,8 +208,9 @@ class Listening {
     const end = this.context.currentTime + tail;
     const patience = performance.now() + 5000;
     while (this.context.currentTime < end && performance.now() < patience) await sleep(10);
+    clearInterval(this.sampler);
     const result = {
-      log: this.log, stats: this.player.getStats(), clock: this.watch.read(), currentTime: this.player.currentTime,
+      log: this.log, ratios: this.ratios, stats: this.player.getStats(), clock: this.watch.read(), currentTime: this.player.currentTime,
       duration: String(this.player.duration), ended: this.player.ended, bytes: this.player.getStats().bytesReceived,
     };
     await this.recorder.stop(name);
@@ -228,20 +234,6 @@ async function sha256(...arrays) {
 }
 
 Object.assign(bench, { Listening, appendAll, pieces, load, sha256, listening: {} });
-
-/** Whether the page's policy forbids `eval`. */
-bench.isPolicyOn = async () => {
-  const saw = event(document, 'securitypolicyviolation', 1000).then(() => true, () => false);
-  try {
-    // A string in a timer is evaluated only where the policy allows it; it throws nothing.
-    setTimeout('globalThis.benchEvaluated = true', 0);
-  } catch { /* some browsers throw */ }
-  await saw;
-  await sleep(50);
-  // The violation was provoked; whatever else is violated still counts.
-  globalThis.benchErrors = (globalThis.benchErrors ?? []).filter((text) => !/policy violation: script-src\S* eval/.test(text));
-  return globalThis.benchEvaluated === undefined;
-};
 
 // Drivers evaluate functions where a dynamic import may have no base.
 bench.import = (module) => import(module);
