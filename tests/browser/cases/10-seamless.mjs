@@ -93,7 +93,7 @@ export default [
         const rate = one === mp3 ? 44100 : 48000;
         // Piece sizes from single bytes to the whole file.
         const source = { append: one.url, seed: 1000 + n, largest: [1, 16, 300, 4096, 1 << 20][n % 5] };
-        const result = await listen(page, tools.site, `append-${n}`, { rate, options: { mode: 'complete' } }, source);
+        const result = await listen(page, tools.site, `append-${n}`, { rate, options: { mode: 'complete', latency: 0.3 } }, source);
         steady(result, `cutting ${n}`);
         tools.seamless(one.reference(rate), result.recorded, { limit: 2e-4 }, `cutting ${n}`);
       };
