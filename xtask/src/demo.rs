@@ -71,7 +71,7 @@ fn serve(relay: &std::path::Path, port: u16) -> Result<()> {
     eprintln!("\n==> Seamcast plays at http://127.0.0.1:{port} (Ctrl-C stops it)\n");
     let mut command = cmd(relay);
     command
-        .args(["serve", "--demo", "--listen"])
+        .args(["serve", "--demo", "--web-dir", "web/dist", "--listen"])
         .arg(format!("127.0.0.1:{port}"));
     // The relay takes our place, so that Ctrl-C and signals reach it and nothing stands between.
     #[cfg(unix)]
