@@ -206,7 +206,11 @@ impl Link {
             self.lost = true;
             events.push_back(fault(
                 page.offset,
-                format!("{missing} pages are missing before page {}", page.sequence),
+                match i32::try_from(missing) {
+                    Ok(1) => format!("1 page is missing before page {}", page.sequence),
+                    Ok(n) => format!("{n} pages are missing before page {}", page.sequence),
+                    Err(_) => format!("page numbers went back to {}", page.sequence),
+                },
             ));
         }
         let mut packets = assembled.packets;

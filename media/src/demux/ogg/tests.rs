@@ -190,7 +190,7 @@ fn a_missing_page_is_a_hole_of_known_length() {
     assert_eq!(shape(&found), "CTppfhppppE");
     assert!(found.contains(&Event::Hole(Frames(1920))), "{found:?}");
     assert_eq!(starts(&found), [0, 960, 3840, 4800, 5760, 6720]);
-    assert_eq!(faults(&found), ["1 pages are missing before page 4"]);
+    assert_eq!(faults(&found), ["1 page is missing before page 4"]);
 }
 
 #[test]
@@ -388,6 +388,24 @@ fn repeated_pages_are_dropped() {
     let found = events(&twice.map(|p| p.as_slice()).concat());
     assert_eq!(shape(&found), "CTppppffppE");
     assert_eq!(starts(&found), [0, 960, 1920, 2880, 3840, 4800]);
+}
+
+#[test]
+fn numbers_that_start_again_are_a_hole() {
+    // An encoder that was restarted without a new BOS page.
+    let mut all = headers(1);
+    all.extend(page(1, 500, 960, false, &[packet(0)]));
+    all.extend(page(1, 3, 2880, false, &[packet(1)]));
+    all.extend(page(1, 4, 960, false, &[packet(2)]));
+    let found = events(&all);
+    assert_eq!(
+        faults(&found),
+        [
+            "page numbers went back to 3",
+            "granule position is 960, the packets end at 3840"
+        ]
+    );
+    assert_eq!(starts(&found), [0, 1920, 2880]);
 }
 
 #[test]
