@@ -6,7 +6,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Generation, chunk, events, installed};
+use common::{Generation, chunk, events, frames, installed};
 use seamcast_media::chunk::Config;
 use seamcast_media::units::MediaDuration;
 
@@ -264,6 +264,67 @@ fn mp3_is_the_same_to_mpg123_and_ffmpeg() {
             let (pcm, said) = run(FFMPEG, &joined, &joined);
             assert_eq!(said, "", "{line} from chunk {from}");
             assert!(!pcm.is_empty(), "{line} from chunk {from}");
+        }
+    }
+}
+
+/// Frames a decoder delivers, of 16-bit PCM; 0 when it refuses the file.
+fn decoded(program: &str, args: &[&str], input: &Path, channels: usize) -> usize {
+    let result = Command::new(program)
+        .args(args)
+        .arg(input)
+        .args(match program {
+            "opusdec" => &["-"][..],
+            _ => &[],
+        })
+        .output()
+        .expect("run");
+    result.stdout.len() / 2 / channels
+}
+
+#[test]
+fn cut_files_have_the_length_their_decoders_say() {
+    if !["opusenc", "opusdec", "lame", "mpg123"]
+        .into_iter()
+        .all(installed)
+    {
+        return;
+    }
+    let scratch = Scratch::new("cut");
+    let input = scratch.write("in.wav", &wav(48_000, 2));
+    let mut seed = 7_usize;
+    let mut random = move |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) % below
+    };
+    let opus = scratch.file("a.opus");
+    run("opusenc --quiet --max-delay 100 {in} {out}", &input, &opus);
+    let opus = std::fs::read(opus).expect("opus");
+    for _ in 0..12 {
+        let len = 3_000 + random(opus.len() - 3_000);
+        let chained = [&opus[..], &opus[..len]].concat();
+        for bytes in [&opus[..len], &chained] {
+            let path = scratch.write("cut.opus", bytes);
+            let wanted = decoded("opusdec", &["--quiet"], &path, 2);
+            assert_eq!(frames(&events(bytes)), wanted as u64, "opus cut at {len}");
+        }
+    }
+    for line in [
+        "lame --quiet -b 128 {in} {out}",
+        "lame --quiet -t -V 3 {in} {out}",
+    ] {
+        let mp3 = scratch.file("a.mp3");
+        run(line, &input, &mp3);
+        let mp3 = std::fs::read(mp3).expect("mp3");
+        for _ in 0..12 {
+            let len = 5_000 + random(mp3.len() - 5_000);
+            let from = 1_500 + random(len - 4_000);
+            for bytes in [&mp3[..len], &mp3[from..]] {
+                let path = scratch.write("cut.mp3", bytes);
+                let wanted = decoded("mpg123", &["-q", "-e", "s16", "-s"], &path, 2);
+                let got = frames(&events(bytes));
+                assert_eq!(got, wanted as u64, "{line}: {from} {len} of {}", mp3.len());
+            }
         }
     }
 }
