@@ -82,8 +82,9 @@ pub enum Event {
     Tags(Vec<(String, String)>),
     /// The next packet.
     Packet(Packet),
-    /// Audio of this many frames was lost before the next packet; 0 when the
-    /// container does not tell how many (MP3).
+    /// Audio of this many frames, pre-skip not counted, was lost before the next
+    /// packet; 0 when the container does not tell how many (MP3). A lying source
+    /// can name any number, so bound what is made of it.
     Hole(Frames),
     /// The link ended properly (EOS page, or end of input after whole frames).
     LinkEnd,

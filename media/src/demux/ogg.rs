@@ -11,6 +11,11 @@ use crate::units::Frames;
 /// audio packets never are in practice.
 const MAX_PACKET: usize = 1 << 20;
 
+/// Of a stream's first pages so many may be lost, with so many frames, for the
+/// stream to count as damaged and not as joined in its middle.
+const FIRST_PAGES: u32 = 2;
+const FIRST_FRAMES: u64 = 2 * opus::SAMPLE_RATE as u64;
+
 /// Follows one Opus stream at a time through chain links and other streams.
 #[derive(Debug, Default)]
 pub(super) struct OggDemuxer {
@@ -200,9 +205,10 @@ impl Link {
         }
         let assembled = self.assembler.add(page);
         // A jump between the headers and the first audio is a stream joined in
-        // its middle, not a loss.
-        let joins = self.stage == Stage::Audio && self.position.is_none();
-        if let Some(missing) = assembled.missing.filter(|_| !joins) {
+        // its middle, not a loss, unless it is tiny.
+        let first = self.stage == Stage::Audio && self.position.is_none();
+        let joins = |&missing: &u32| first && missing > FIRST_PAGES;
+        if let Some(missing) = assembled.missing.filter(|missing| !joins(missing)) {
             self.lost = true;
             events.push_back(fault(
                 page.offset,
@@ -321,8 +327,10 @@ impl Link {
         }
         let (start, hole) = self.locate(page, total, events);
         if hole > 0 {
-            self.skip = self.skip.saturating_sub(hole);
-            events.push_back(Event::Hole(Frames(hole)));
+            // What would have been skipped is not missed.
+            let skipped = self.skip.min(hole);
+            self.skip -= skipped;
+            events.push_back(Event::Hole(Frames(hole - skipped)));
         }
         let end = start.saturating_add(total);
         self.position = Some(end);
@@ -364,10 +372,11 @@ impl Link {
         };
         let by_granule = granule.checked_sub(total);
         let first = self.position.is_none();
-        let known = std::mem::take(&mut self.lost) || first;
+        let lost = std::mem::take(&mut self.lost);
         match by_granule {
+            Some(start) if first && lost && start <= FIRST_FRAMES => (start, start),
             Some(start) if first => (start, 0),
-            Some(start) if known && start >= expected => (start, start - expected),
+            Some(start) if lost && start >= expected => (start, start - expected),
             // An end trim makes the granule position smaller than the durations say.
             _ if page.flags.eos && granule <= expected + total => (expected, 0),
             Some(start) if start == expected => (start, 0),

@@ -194,6 +194,27 @@ fn a_missing_page_is_a_hole_of_known_length() {
 }
 
 #[test]
+fn dropped_pages_leave_the_time_alone() {
+    let pages = audio(1, 6, 0);
+    for from in 0..5 {
+        for count in 1..=2 {
+            let mut left = pages.clone();
+            left.drain(from..(from + count).min(5));
+            let found = events(&[headers(1), left.concat()].concat());
+            let heard: u64 = found
+                .iter()
+                .map(|event| match event {
+                    Event::Packet(p) => u64::from(p.duration - p.trim_start - p.trim_end),
+                    Event::Hole(frames) => frames.0,
+                    _ => 0,
+                })
+                .sum();
+            assert_eq!(heard, 12 * 960 - 312, "{count} from {from}");
+        }
+    }
+}
+
+#[test]
 fn a_damaged_page_is_a_hole_too() {
     let mut pages = audio(1, 4, 0);
     let at = pages[1].len() - 1;
