@@ -157,7 +157,12 @@ fn opus_is_the_same_to_opusdec_and_ffmpeg() {
         ),
     ];
     for (line, rate, channels) in cases {
-        for millis in [20, 100, 250] {
+        // Every target with one encoder, the usual one with all.
+        let targets: &[u64] = match line.contains("--bitrate 96") {
+            true => &[20, 100, 250],
+            false => &[100],
+        };
+        for &millis in targets {
             let (original, generation) = encode(&scratch, line, rate, channels, millis);
             let ours = scratch.write("ours.opus", &generation.stream(0));
             let (wanted, _) = run(
