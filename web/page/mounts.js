@@ -10,6 +10,7 @@
  * @property {string} codec For people, short: "Opus 128 kbit/s".
  * @property {string} format For people: "Opus · 48 kHz · stereo · 128 kbit/s".
  * @property {number} listeners
+ * @property {string} label What its source calls it.
  * @property {string} description
  */
 
@@ -18,7 +19,7 @@ const LAYOUTS = /** @type {Record<number, string>} */ ({ 1: 'mono', 2: 'stereo',
 
 /** @param {any} m @returns {Mount} */
 export function readMount(m) {
-  const name = String(m.mount ?? m.path ?? m.name ?? '');
+  const name = String(m.mount ?? '');
   /** @type {Record<string, string>} */
   const tags = {};
   for (const [tag, value] of Object.entries(m.metadata ?? m.tags ?? {})) tags[tag.toUpperCase()] = String(value);
@@ -33,7 +34,8 @@ export function readMount(m) {
     codec: [codec, bits].filter(Boolean).join(' '),
     format: [codec, rate, LAYOUTS[m.channels] ?? (m.channels ? `${m.channels} channels` : ''), bits].filter(Boolean).join(' · '),
     listeners: Array.isArray(m.listeners) ? m.listeners.length : (m.listeners ?? 0),
-    description: m.description || m.ice_name || m.stream_name || '',
+    label: m.name || '',
+    description: m.description || '',
   };
 }
 

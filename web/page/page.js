@@ -146,8 +146,8 @@ function describeChosen() {
   if (!chosen) return;
   const title = tags.TITLE || chosen.title;
   say('mount-name', chosen.name);
-  say('title', title || chosen.description || nameOf(chosen));
-  say('artist', tags.ARTIST || chosen.artist || (title && chosen.description) || '');
+  say('title', title || chosen.label || nameOf(chosen));
+  say('artist', tags.ARTIST || chosen.artist || (title && chosen.label) || chosen.description);
   el('badge').hidden = !chosen.live;
   document.title = `${title || chosen.name} – Seamcast`;
   say('f-codec', chosen.codec || '–');
@@ -249,7 +249,7 @@ function row(mount) {
   button.dataset.name = mount.name;
   button.dataset.off = String(!mount.live);
   if (chosen?.name === mount.name) button.setAttribute('aria-current', 'true');
-  const line = [mount.artist, mount.title].filter(Boolean).join(' – ') || mount.description;
+  const line = [mount.artist, mount.title].filter(Boolean).join(' – ') || mount.label || mount.description;
   button.append(part('span', 'name', mount.name), part('span', 'ear', mount.live ? count(mount.listeners, 'listener') : 'off air'));
   if (line) button.append(part('span', 'what', line));
   button.append(part('span', 'meta', mount.format || (mount.live ? 'starting' : 'waiting for its source')));
@@ -294,7 +294,7 @@ list.addEventListener('change', () => {
   say('relay-text', `Relay connected`);
   el('trouble').hidden = true;
   const hash = decodeURIComponent(location.hash.slice(1));
-  const now = mounts.find((m) => m.name === (chosen?.name ?? hash)) ?? (chosen ? undefined : mounts.find((m) => m.live) ?? mounts[0]);
+  const now = mounts.find((m) => m.name === (chosen?.name ?? hash)) ?? (chosen ? undefined : mounts.find((m) => m.live && m.codec.startsWith('Opus')) ?? mounts.find((m) => m.live) ?? mounts[0]);
   if (now && !chosen) {
     choose(now);
     show('idle', 'Ready', 'Nothing is loaded until you press play.');
