@@ -24,7 +24,7 @@
 //! delivery make likely:
 //!
 //! ```text
-//! first start   floor + start·path + per_answer·answer + start_spread·spread + lead
+//! first start   floor + start·(2 − stretch/0.05)·path + per_answer·answer + start_spread·spread + lead
 //! start again   floor + restart_spread·spread + lead
 //! playing       floor + play·path + play_spread·spread + lead
 //! path        = 1 − exp(−answer / wire)
@@ -48,6 +48,8 @@ pub use types::{Decision, Latency, Mode, Stats};
 
 /// More media since the request than this many times the time since then: delivery is faster than real time.
 const FAST_JOIN: f64 = 1.25;
+/// Largest time-stretch: 5 % of tempo is hardly noticed in speech.
+pub const MAX_STRETCH: f64 = 0.05;
 /// The playing rate changes in steps of this part of its range, so that it is not changed all the time.
 const RATE_STEPS: f64 = 5.0;
 /// Slowing is at its most until the margin is within this share of what is wanted.
@@ -88,7 +90,7 @@ impl Prebuffer {
         Self {
             mode,
             latency,
-            stretch: if mode == Mode::Live { 0.05 } else { 0.0 },
+            stretch: if mode == Mode::Live { MAX_STRETCH } else { 0.0 },
             total: None,
             requested: None,
             round_trip: None,
@@ -105,7 +107,7 @@ impl Prebuffer {
 
     /// Largest time-stretch that may be asked for, as a fraction (0.05 = 5 %, the most; 0 turns it off).
     pub fn set_stretch(&mut self, fraction: f64) {
-        self.stretch = fraction.clamp(0.0, 0.05);
+        self.stretch = fraction.clamp(0.0, MAX_STRETCH);
     }
 
     /// Changes the latency bounds of a running stream.
@@ -222,7 +224,7 @@ impl Prebuffer {
             return 0.0;
         }
         let wanted = t.floor_ms
-            + t.start_ms * self.path()
+            + self.start_margin() * self.path()
             + t.per_answer * self.answer().min(1_000.0)
             + t.start_spread * spread;
         let missing = self.bounded(wanted + self.lead(t.lead_ms)) - (offset - a.base());
@@ -277,6 +279,11 @@ impl Prebuffer {
             rate: self.drift.ratio(),
             until_ms: now + 10.0 * CHECK_MS,
         }
+    }
+
+    /// Margin of a first start on a path that is no wire: twice as much when stretching cannot add to it later.
+    fn start_margin(&self) -> f64 {
+        self.tuning.start_ms * (2.0 - self.stretch / MAX_STRETCH)
     }
 
     fn skip_beyond(&self) -> f64 {

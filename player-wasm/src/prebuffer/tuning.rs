@@ -10,7 +10,8 @@ pub struct Tuning {
     /// path". Wires answer in about 1 ms, radio links and other continents in tens.
     pub wire_ms: f64,
     /// Margin at the first start on a path that is no wire, ms. Covers one lost segment: TCP's
-    /// retransmission timeout is at least 200 ms on the common systems, plus a round trip.
+    /// retransmission timeout is at least 200 ms on the common systems, plus a round trip. Twice as
+    /// much without time-stretch, which could add to it later.
     pub start_ms: f64,
     /// Further margin at the first start per ms of answer time (capped at 1 s). A slow answer is a long
     /// path or a server that computes: both deliver less evenly.
@@ -25,7 +26,7 @@ pub struct Tuning {
     /// Margin to be reached while playing, on a path that is no wire, ms. Mobile outages of one to two
     /// seconds come without warning; stretching makes room for them without anyone waiting.
     pub play_ms: f64,
-    /// The same while playing.
+    /// Share of the measured spread added while playing.
     pub play_spread: f64,
     /// Longest wait for a second page, ms. One page shows no rate.
     pub second_page_ms: f64,
