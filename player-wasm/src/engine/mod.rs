@@ -33,7 +33,6 @@ use input::{Arrival, Input};
 use pcm::Pcm;
 use render::Render;
 
-use crate::prebuffer::drift::Drift;
 use crate::prebuffer::{Decision, Latency, Mode, Prebuffer};
 use crate::schedule::{Schedule, Slot};
 use crate::timeline::Timeline;
@@ -56,14 +55,12 @@ const SKIP_PATIENCE: u32 = 40;
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Engine {
-    mode: Mode,
     input: Input,
     render: Render,
     pcm: Pcm,
     timeline: Timeline,
     schedule: Schedule,
     prebuffer: Prebuffer,
-    drift: Drift,
     slots: VecDeque<Slot>,
     events: VecDeque<Event>,
     metadata: VecDeque<(MediaTime, Payload)>,
@@ -100,7 +97,6 @@ impl Engine {
         // There is no time-stretch behind this engine yet.
         prebuffer.set_stretch(0.0);
         Self {
-            mode,
             input: Input::default(),
             render: Render::new(rate, 2),
             pcm: Pcm::new(2),
@@ -108,7 +104,6 @@ impl Engine {
             schedule: Schedule::new(960, u64::from(rate), BLOCK),
             target_told: prebuffer.target(),
             prebuffer,
-            drift: Drift::new(),
             slots: VecDeque::new(),
             events: VecDeque::new(),
             metadata: VecDeque::new(),
@@ -244,6 +239,7 @@ impl Engine {
         if !self.wants {
             self.wants = true;
             self.play_called.get_or_insert(now);
+            self.prebuffer.on_request(now);
         }
     }
 
@@ -275,6 +271,7 @@ impl Engine {
         self.take_back(self.frame);
         self.input.seek(at);
         self.restart(now, at);
+        self.prebuffer.on_request(now);
     }
 
     /// The output was silent for `frames` although blocks were in time.
@@ -364,7 +361,7 @@ impl Engine {
             predicted_safe_start: measured.predicted_safe_start_ms / 1000.0,
             prebuffer: measured.target_ms / 1000.0,
             resample_ratio: self.factor,
-            drift_ppm: self.drift.ppm(),
+            drift_ppm: measured.drift_ppm,
             concealed_frames: self.render.concealed_frames(),
             dropped_frames: self.skipped,
             bytes_received: self.input.bytes,
@@ -483,7 +480,6 @@ impl Engine {
         self.dry_since = Some(end);
         self.underruns += 1;
         self.prebuffer.on_underrun(now);
-        self.drift.on_discontinuity();
         let media = self.timeline.media_at(output);
         self.events.push_back(Event::Waiting { media });
     }
@@ -515,10 +511,8 @@ impl Engine {
                 let held = self.input.head().as_secs_f64() * 1000.0 - playhead_ms;
                 self.latency_sum += held;
                 self.latency_count += 1.0;
-                if self.mode == Mode::Live {
-                    self.drift.on_level(now, held, self.prebuffer.target());
-                }
-                self.factor = (rate * self.drift.ratio()).clamp(0.995, 1.005);
+                // The correction of clock drift is in it already.
+                self.factor = rate.clamp(0.995, 1.005);
                 self.render.set_factor(self.factor);
                 self.skip_waited = 0;
             }
@@ -611,7 +605,6 @@ impl Engine {
         self.timeline.anchor(context, to);
         let arrived = self.timeline.media_at(to);
         self.skipped += arrived.since(left).to_frames(self.rate).0;
-        self.drift.on_discontinuity();
         self.events.push_back(Event::Skip {
             from: left,
             to: arrived,

@@ -130,9 +130,11 @@ impl Prebuffer {
         self.tuning = tuning;
     }
 
-    /// The stream was asked for.
+    /// The stream was asked for. Ignored once something has arrived, so the first sign that one is wanted may serve.
     pub fn on_request(&mut self, now_ms: f64) {
-        self.requested = Some(now_ms);
+        if !self.arrivals.any() {
+            self.requested = Some(now_ms);
+        }
     }
 
     /// A chunk became decodable. `now_ms` is when its bytes arrived; chunks come in media order.
