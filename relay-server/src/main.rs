@@ -92,7 +92,10 @@ fn check(file: &std::path::Path) -> anyhow::Result<ExitCode> {
 
 /// File, then environment, then flags.
 fn effective(serve: &Serve) -> anyhow::Result<Config> {
-    let mut config = Config::default();
+    let mut config = Config {
+        config_file: serve.config.clone(),
+        ..Config::default()
+    };
     if let Some(file) = &serve.config
         && let Err(mistakes) = config::parse(&read(file)?, &mut config)
     {

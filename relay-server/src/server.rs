@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::demo;
 use crate::fanout::{self, Fanout};
+use crate::files::{self, Files};
 use crate::front;
 use crate::mount::{Registry, TICK};
 
@@ -20,6 +21,8 @@ pub struct Relay {
     pub mounts: Registry,
     /// Where listeners are.
     pub fanout: Fanout,
+    /// The files below the data folder, if there is one.
+    pub files: Option<Files>,
     /// When it started.
     pub started: Instant,
     /// Connections that are not listeners.
@@ -61,14 +64,26 @@ impl Relay {
     /// A relay without connections.
     ///
     /// # Errors
-    /// When the fan-out threads cannot be started.
+    /// When the fan-out threads cannot be started or the data folder cannot be read.
     pub fn new(config: Config) -> std::io::Result<Arc<Self>> {
         let fanout = Fanout::new(fanout::Config {
             shards: usize::try_from(config.shards).unwrap_or(0),
             ..fanout::Config::default()
         })?;
+        let files = match &config.data_dir {
+            Some(root) => {
+                std::fs::create_dir_all(root)?;
+                Some(Files::new(&files::Config {
+                    root: root.clone(),
+                    idle: config.files_idle,
+                    hidden: config.config_file.iter().cloned().collect(),
+                })?)
+            }
+            None => None,
+        };
         Ok(Arc::new(Self {
             fanout,
+            files,
             config: RwLock::new(Arc::new(config)),
             mounts: Registry::default(),
             started: Instant::now(),

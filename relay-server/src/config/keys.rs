@@ -74,12 +74,21 @@ pub(super) const TOP: &[Key<Config>] = &[
     ),
     key!(
         "data_dir",
-        "folder for recordings and state",
+        "folder for recordings; its files are served below /files/",
         |c, v| {
             c.data_dir = path(v)?;
             Ok(())
         },
         |c| c.data_dir.as_ref().map(|p| show_text(&p.to_string_lossy()))
+    ),
+    key!(
+        "files_idle",
+        "time after its last write at which a growing file counts as finished, when its writer was not seen to close it",
+        |c, v| {
+            c.files_idle = v.duration()?;
+            Ok(())
+        },
+        |c| Some(show_duration(c.files_idle))
     ),
     key!(
         "web_dir",

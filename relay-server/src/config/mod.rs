@@ -158,8 +158,12 @@ pub struct Config {
     pub shoutcast_listen: Option<SocketAddr>,
     /// The mount that SHOUTcast sources feed.
     pub shoutcast_mount: String,
-    /// Folder for recordings and state.
+    /// Folder for recordings; its files are served below `/files/`.
     pub data_dir: Option<PathBuf>,
+    /// When a growing file counts as finished without a close.
+    pub files_idle: Duration,
+    /// The file all this was read from; never served.
+    pub config_file: Option<PathBuf>,
     /// Folder of the web page; the embedded one when absent.
     pub web_dir: Option<PathBuf>,
     /// Password of sources without one of their own.
@@ -199,6 +203,8 @@ impl Default for Config {
             shoutcast_listen: None,
             shoutcast_mount: "/stream".to_owned(),
             data_dir: None,
+            files_idle: Duration::from_secs(5),
+            config_file: None,
             web_dir: None,
             source_password: Secret::default(),
             admin_token: Secret::default(),

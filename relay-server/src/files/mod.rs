@@ -47,6 +47,8 @@ pub struct Config {
     /// Time after its last write at which a file whose writer was not seen to
     /// close it counts as finished.
     pub idle: Duration,
+    /// Files that are never served, wherever they are: the configuration.
+    pub hidden: Vec<PathBuf>,
 }
 
 /// The file service; cheap to clone.
@@ -75,7 +77,7 @@ impl Files {
     /// # Errors
     /// When the root is not a readable directory.
     pub fn new(config: &Config) -> io::Result<Self> {
-        let root = path::Root::open(&config.root)?;
+        let root = path::Root::open(&config.root, &config.hidden)?;
         let (growth, error) = Growth::watch(root.path(), config.idle);
         if let Some(error) = error {
             tracing::warn!(root = %root.path().display(), %error, "no file notifications: growing files are judged by their age");
@@ -83,13 +85,6 @@ impl Files {
         Ok(Self {
             shared: Arc::new(Shared { root, growth }),
         })
-    }
-
-    /// The route `/files/{path}`.
-    pub fn router(&self) -> axum::Router {
-        axum::Router::new()
-            .route("/files/{*path}", axum::routing::any(handle))
-            .with_state(self.clone())
     }
 
     /// Answers one request. `raw_path` is the still percent-encoded part below
@@ -395,17 +390,6 @@ impl Files {
             })
         })
     }
-}
-
-async fn handle(
-    axum::extract::State(files): axum::extract::State<Files>,
-    request: axum::extract::Request,
-) -> Response {
-    let uri = request.uri();
-    let raw_path = uri.path().strip_prefix("/files/").unwrap_or_default();
-    files
-        .respond(request.method(), raw_path, uri.query(), request.headers())
-        .await
 }
 
 async fn blocking<T: Send + 'static>(

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -54,6 +55,8 @@ fn hex(digit: u8) -> Option<u8> {
 pub(crate) struct Root {
     dir: OwnedFd,
     path: PathBuf,
+    /// Device and inode of files that are never served.
+    hidden: Vec<(u64, u64)>,
 }
 
 impl Root {
@@ -61,11 +64,13 @@ impl Root {
     ///
     /// # Errors
     /// When `path` is not a directory that can be read.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, hidden: &[PathBuf]) -> io::Result<Self> {
         let path = path.canonicalize()?;
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(&path, flags, Mode::empty())?;
-        Ok(Self { dir, path })
+        let hidden = hidden.iter().filter_map(|path| path.metadata().ok());
+        let hidden = hidden.map(|file| (file.dev(), file.ino())).collect();
+        Ok(Self { dir, path, hidden })
     }
 
     /// The root's own path, without symbolic links.
@@ -103,7 +108,8 @@ impl Root {
             }
             Err(_) => return Err(io::ErrorKind::NotFound.into()),
         };
-        if !file.metadata()?.is_file() {
+        let metadata = file.metadata()?;
+        if !metadata.is_file() || self.hidden.contains(&(metadata.dev(), metadata.ino())) {
             return Err(io::ErrorKind::NotFound.into());
         }
         Ok(file)
@@ -170,17 +176,33 @@ mod tests {
         symlink("../secret", root_dir.join("out"))?;
         symlink(base.join("secret"), root_dir.join("absolute"))?;
         symlink("sub/inside", root_dir.join("in"))?;
+        std::fs::write(root_dir.join("hidden.toml"), "password")?;
+        symlink("hidden.toml", root_dir.join("hidden.mp3"))?;
         symlink("/proc/self/root/etc/passwd", root_dir.join("magic"))?;
-        let root = Root::open(&root_dir)?;
+        let root = Root::open(&root_dir, &[root_dir.join("hidden.toml")])?;
         assert!(root.open_file(Path::new("in")).is_ok());
         assert!(root.open_checked(Path::new("in")).is_ok());
-        for bad in ["out", "absolute", "magic", "sub", "missing", "sub/inside/x"] {
+        for bad in [
+            "out",
+            "absolute",
+            "magic",
+            "hidden.toml",
+            "hidden.mp3",
+            "hidden.toml",
+            "hidden.mp3",
+            "sub",
+            "missing",
+            "sub/inside/x",
+        ] {
             assert!(
                 root.open_file(Path::new(bad))
                     .is_err_and(|e| e.kind() == io::ErrorKind::NotFound),
                 "{bad}"
             );
-            assert!(root.open_checked(Path::new(bad)).is_err(), "{bad}");
+            assert!(
+                bad.starts_with("hidden") || root.open_checked(Path::new(bad)).is_err(),
+                "{bad}"
+            );
         }
         std::fs::remove_dir_all(base)
     }

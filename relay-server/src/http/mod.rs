@@ -123,6 +123,8 @@ fn router(connection: Connection) -> Router {
         .route("/api/mounts", get(api::mounts))
         .route("/api/mounts/{*rest}", any(api::mount))
         .route("/api/{*rest}", any(api::unknown))
+        .route("/files/{*path}", any(file))
+        .route("/files/", any(file))
         .route("/status-json.xsl", get(icecast::status))
         .route(
             "/admin/metadata",
@@ -136,6 +138,17 @@ fn router(connection: Connection) -> Router {
         ))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(connection)
+}
+
+async fn file(State(connection): State<Connection>, request: axum::extract::Request) -> Response {
+    let Some(files) = &connection.relay.files else {
+        let why = "this relay has no data folder; start it with --data-dir";
+        return error(StatusCode::NOT_FOUND, "no_files", why);
+    };
+    let uri = request.uri();
+    let raw_path = uri.path().strip_prefix("/files/").unwrap_or_default();
+    let (method, headers) = (request.method(), request.headers());
+    files.respond(method, raw_path, uri.query(), headers).await
 }
 
 async fn healthz() -> &'static str {
