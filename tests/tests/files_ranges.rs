@@ -62,14 +62,12 @@ fn nginx(root: &Path) -> (Running, SocketAddr, Scratch) {
     (server, address, scratch)
 }
 
+/// A file that was written an hour ago; closed once, as finished files are.
 fn old_file(path: &Path, bytes: &[u8]) {
-    std::fs::write(path, bytes).expect("write");
+    let mut file = std::fs::File::create(path).expect("create");
+    file.write_all(bytes).expect("write");
     let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
-    std::fs::File::options()
-        .write(true)
-        .open(path)
-        .and_then(|f| f.set_modified(hour_ago))
-        .expect("mtime");
+    file.set_modified(hour_ago).expect("mtime");
 }
 
 #[test]
@@ -275,6 +273,8 @@ trait Finished {
 impl Finished for Relay {
     /// Waits until the relay knows the file's total length.
     fn wait_for_finished(&self, path: &str) {
+        // Let the notifications of the writing itself pass first.
+        std::thread::sleep(Duration::from_millis(500));
         let until = Instant::now() + Duration::from_secs(20);
         loop {
             let answer = request(self.address, "GET", path, "Range: bytes=0-0\r\n");
