@@ -1,7 +1,7 @@
 //! The constants of the policy, each with its reason.
 
 /// Constants of the policy. [`Tuning::DEFAULT`] is what ships; other values serve measurements
-/// (how much each constant matters is tabled in `docs/playout.md`).
+/// (how much each constant matters is tabled in `docs/playout/results.md`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tuning {
     /// Margin that no start goes without, ms: a timer tick and the jitter of a wire.
