@@ -71,7 +71,7 @@ export function closedByStatus(status, url) {
 export function open(url, on, framed = null) {
   const { protocol } = new URL(url);
   if (protocol === 'ws:' || protocol === 'wss:') {
-    return socket(framed === false ? new WebSocket(url) : new WebSocket(url, SUBPROTOCOL), on, framed === null ? url : undefined);
+    return socket(framed === false ? new WebSocket(url) : new WebSocket(url, SUBPROTOCOL), on, { url, plainNext: framed === null });
   }
   if (protocol === 'http:' || protocol === 'https:') return request(url, on);
   throw new PlayerError('unreachable', `cannot open ${url}`, { remedy: 'use a ws, wss, http or https address' });
@@ -94,23 +94,40 @@ export function attach(source, on) {
 }
 
 /**
- * @param {WebSocket} ws @param {Handlers} on @param {string} [url] Present when the socket may be tried again without a subprotocol.
+ * @param {WebSocket} ws @param {Handlers} on
+ * @param {{url?: string, plainNext?: boolean}} [own] For a socket of ours: its address, and whether a
+ *   server that refuses may be one that fails a handshake for its subprotocol (RFC 6455 §4.1).
  * @returns {Connection}
  */
-function socket(ws, on, url) {
-  ws.binaryType = 'arraybuffer';
+function socket(ws, on, { url, plainNext = false } = {}) {
   let opened = false;
-  /** A server that knows no subprotocols fails the handshake (RFC 6455 §4.1): ask once more without one. */
-  let plain = false;
   const stop = new AbortController();
+  const { signal } = stop;
   let current = ws;
   const ready = () => {
     opened = true;
     on.open(current.protocol === SUBPROTOCOL);
   };
+  /** @param {number} code @param {string} reason */
+  const closed = async (code, reason) => {
+    let verdict = null;
+    if (!opened && url) {
+      // The browser keeps the handshake's status to itself; plain HTTP tells it.
+      verdict = await whyRefused(url, signal);
+      if (signal.aborted) return;
+      if (!verdict && plainNext) {
+        plainNext = false;
+        current = new WebSocket(url);
+        listen(current);
+        return;
+      }
+    }
+    stop.abort();
+    on.close(verdict ?? closedBySocket(code, reason, opened));
+  };
   /** @param {WebSocket} s */
   const listen = (s) => {
-    const { signal } = stop;
+    s.binaryType = 'arraybuffer';
     s.addEventListener('open', ready, { signal });
     s.addEventListener('message', ({ data: message }) => {
       if (typeof message === 'string') on.text(message);
@@ -118,21 +135,11 @@ function socket(ws, on, url) {
       // A socket handed over may have queued blobs before its binaryType was set.
       else if (message instanceof Blob) void message.arrayBuffer().then((b) => signal.aborted || on.bytes(new Uint8Array(b)));
     }, { signal });
-    s.addEventListener('close', ({ code, reason }) => {
-      if (!opened && !plain && url && code === 1006) {
-        plain = true;
-        current = new WebSocket(url);
-        current.binaryType = 'arraybuffer';
-        listen(current);
-        return;
-      }
-      stop.abort();
-      on.close(closedBySocket(code, reason, opened));
-    }, { signal });
+    s.addEventListener('close', ({ code, reason }) => void closed(code, reason), { signal });
   };
   listen(ws);
-  if (ws.readyState === WebSocket.OPEN) queueMicrotask(() => stop.signal.aborted || ready());
-  else if (ws.readyState > WebSocket.OPEN) queueMicrotask(() => stop.signal.aborted || on.close(closedBySocket(1006, 'srcObject was closed already', false)));
+  if (ws.readyState === WebSocket.OPEN) queueMicrotask(() => signal.aborted || ready());
+  else if (ws.readyState > WebSocket.OPEN) queueMicrotask(() => signal.aborted || on.close(closedBySocket(1006, 'srcObject was closed already', false)));
   return {
     send: (message) => void (current.readyState === WebSocket.OPEN && current.send(message)),
     close() {
@@ -140,6 +147,19 @@ function socket(ws, on, url) {
       current.close(1000);
     },
   };
+}
+
+/**
+ * The status with which a mount refuses, or null when it does not say.
+ * @param {string} url @param {AbortSignal} signal
+ */
+async function whyRefused(url, signal) {
+  try {
+    const { status } = await fetch(url.replace(/^ws/, 'http'), { method: 'HEAD', cache: 'no-store', signal });
+    return status === 404 || status === 410 || status === 401 || status === 403 || status === 503 ? closedByStatus(status, url) : null;
+  } catch {
+    return null;
+  }
 }
 
 /**

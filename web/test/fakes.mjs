@@ -63,6 +63,12 @@ export class FakeSocket extends EventTarget {
   #message(data) { this.dispatchEvent(Object.assign(new Event('message'), { data })); }
 }
 
+/** What plain HTTP says of a mount; null: nobody answers. */
+export const http = { status: /** @type {number | null} */ (null) };
+globalThis.fetch = async () => {
+  if (http.status === null) throw new TypeError('fetch failed');
+  return new Response(null, { status: http.status });
+};
 globalThis.AudioContext = FakeContext;
 globalThis.WebSocket = FakeSocket;
 globalThis.GainNode = class { gain = { value: 1, setTargetAtTime() {} }; connect() {} disconnect() {} };

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { FakeContext, FakeSocket, chunk, heard, welcome } from './fakes.mjs';
+import { FakeContext, FakeSocket, chunk, heard, http, welcome } from './fakes.mjs';
 import { Player } from 'seamcast';
 
 const SRC = 'ws://relay.example/a.opus';
@@ -10,7 +10,10 @@ let player;
 /** @type {string[]} */
 let log;
 
-beforeEach(() => { FakeSocket.all.length = 0; });
+beforeEach(() => {
+  FakeSocket.all.length = 0;
+  http.status = null;
+});
 afterEach(() => player.close());
 
 function start(options = {}, src = SRC) {
@@ -109,6 +112,14 @@ test('a mount that has just played may be missing for a while', async () => {
   second.fail(4504);
   await socket(2);
   assert.equal(player.error, null);
+});
+
+test('a refused handshake is explained by what HTTP says', async () => {
+  http.status = 404;
+  const playing = start();
+  (await socket()).fail(1006);
+  await assert.rejects(playing, { reason: 'mount_not_found', message: /404 for ws:/ });
+  assert.equal(FakeSocket.all.length, 1);
 });
 
 test('an address that never answers is given up after a few attempts', async () => {
