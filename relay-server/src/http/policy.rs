@@ -15,8 +15,8 @@ pub(super) const EXPOSE_HEADERS: &str = "Accept-Ranges, Content-Length, Content-
 /// The page needs its own scripts and WebAssembly, sockets to any relay, and
 /// nothing inline.
 const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; \
-     worker-src 'self' blob:; connect-src 'self' http: https: ws: wss:; media-src * blob:; \
-     img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; base-uri 'none'; \
+     worker-src 'self' blob:; connect-src 'self' http: https: ws: wss:; media-src 'self' blob:; \
+     img-src 'self' data: blob:; style-src 'self'; base-uri 'none'; \
      form-action 'self'; frame-ancestors 'self'";
 
 /// What `Access-Control-Allow-Origin` says to this request.
