@@ -3,8 +3,9 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::inputs::{FORWARD, INPUT};
 use super::keys::{Key, MOUNT, TOP};
-use super::{Config, Mount, Value};
+use super::{Config, Forward, Input, Mount, Value};
 
 /// One mistake in a configuration file. Its author's fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +71,14 @@ pub fn parse(text: &str, config: &mut Config) -> Result<(), Vec<Mistake>> {
             ),
         }
     }
-    reader.section("", table, TOP, config, &["defaults", "mount"]);
+    if let Some(found) = reader.list(table, "input", INPUT, Input::check) {
+        config.inputs = found;
+    }
+    if let Some(found) = reader.list(table, "forward", FORWARD, Forward::check) {
+        config.forwards = found;
+    }
+    let elsewhere = ["defaults", "mount", "input", "forward"];
+    reader.section("", table, TOP, config, &elsewhere);
     reader.mistakes.sort_by_key(|mistake| mistake.line);
     if reader.mistakes.is_empty() {
         Ok(())
@@ -122,6 +130,41 @@ impl Reader<'_> {
                 self.mistake(at, &full, why);
             }
         }
+    }
+
+    /// The entries of `[[name]]`, each checked as a whole unless a key of it
+    /// is wrong already; `None` when there is no such section.
+    fn list<T: Default>(
+        &mut self,
+        table: &DeTable<'_>,
+        name: &str,
+        keys: &[Key<T>],
+        check: impl Fn(&T) -> Result<(), (&'static str, String)>,
+    ) -> Option<Vec<T>> {
+        let section = table.get(name)?;
+        let DeValue::Array(entries) = section.get_ref() else {
+            let message = format!("write [[{name}]], with two brackets");
+            self.mistake(section.span().start, name, message);
+            return None;
+        };
+        let mut found = Vec::new();
+        for entry in entries.iter() {
+            let at = entry.span().start;
+            let DeValue::Table(entry) = entry.get_ref() else {
+                self.mistake(at, name, "must be a section".into());
+                continue;
+            };
+            let mut item = T::default();
+            let before = self.mistakes.len();
+            self.section(&format!("{name}."), entry, keys, &mut item, &[]);
+            if self.mistakes.len() == before
+                && let Err((key, message)) = check(&item)
+            {
+                self.mistake(at, &format!("{name}.{key}"), message);
+            }
+            found.push(item);
+        }
+        Some(found)
     }
 
     fn mount(&mut self, entry: &Spanned<DeValue<'_>>, config: &mut Config) {
@@ -216,7 +259,30 @@ pub fn print(config: &Config) -> String {
         out.push('\n');
         section(&mut out, MOUNT, mount, Some(&config.defaults));
     }
+    entries(&mut out, "input", INPUT, &config.inputs);
+    entries(&mut out, "forward", FORWARD, &config.forwards);
     out
+}
+
+/// A list of sections after what its keys mean.
+fn entries<T: Default>(out: &mut String, name: &str, keys: &[Key<T>], items: &[T]) {
+    out.push_str(&format!("\n# Keys of [[{name}]]:\n"));
+    for key in keys {
+        out.push_str(&format!("#   {}: {}\n", key.name, key.help));
+    }
+    for item in items {
+        out.push_str(&format!("\n[[{name}]]\n"));
+        let default = T::default();
+        for key in keys {
+            let shown = (key.show)(item);
+            // The kind is always said, also the default one.
+            if let Some(value) = shown
+                && (key.name == "kind" || (key.show)(&default).as_ref() != Some(&value))
+            {
+                out.push_str(&format!("{} = {value}\n", key.name));
+            }
+        }
+    }
 }
 
 fn section<T>(out: &mut String, keys: &[Key<T>], target: &T, unless_as_in: Option<&T>) {

@@ -25,8 +25,9 @@ macro_rules! key {
         }
     };
 }
+pub(super) use key;
 
-fn address(value: &Value) -> Result<std::net::SocketAddr, String> {
+pub(super) fn address(value: &Value) -> Result<std::net::SocketAddr, String> {
     let text = value.text()?;
     text.parse().map_err(|_| {
         format!("{text:?} is not an address and port such as \"127.0.0.1:8000\" or \"[::]:8000\"")
@@ -37,7 +38,7 @@ fn path(value: &Value) -> Result<Option<std::path::PathBuf>, String> {
     value.text().map(|text| Some(text.into()))
 }
 
-fn mount_name(value: &Value) -> Result<String, String> {
+pub(super) fn mount_name(value: &Value) -> Result<String, String> {
     let text = value.text()?;
     crate::mount::check_name(&text)
         .map(|()| text.clone())
@@ -245,6 +246,15 @@ pub(super) const MOUNT: &[Key<Mount>] = &[
             Ok(())
         },
         |m| Some(show_duration(m.burst))
+    ),
+    key!(
+        "prebuffer",
+        "what players should buffer before they start; 0 leaves it to their measuring",
+        |m, v| {
+            m.prebuffer = v.duration()?;
+            Ok(())
+        },
+        |m| Some(show_duration(m.prebuffer))
     ),
     key!(
         "join",

@@ -2,6 +2,7 @@
 //! queries and `--print-config`.
 
 mod file;
+mod inputs;
 mod keys;
 mod value;
 
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use file::{Mistake, parse, print};
+pub use inputs::{Forward, ForwardKind, Input, InputKind, Network};
 pub use value::Value;
 
 /// Text that is never shown.
@@ -76,6 +78,8 @@ pub struct Mount {
     pub history_bytes: u64,
     /// Backlog sent at a live join.
     pub burst: Duration,
+    /// What players are told to buffer before they start; zero: measure.
+    pub prebuffer: Duration,
     /// Default join point.
     pub join: JoinDefault,
     /// How far a `live` listener may fall behind before it skips.
@@ -113,6 +117,7 @@ impl Default for Mount {
             history: Duration::from_secs(300),
             history_bytes: 32 << 20,
             burst: Duration::from_secs(2),
+            prebuffer: Duration::ZERO,
             join: JoinDefault::Live,
             max_latency: Duration::from_secs(10),
             max_listeners: 0,
@@ -194,6 +199,10 @@ pub struct Config {
     pub defaults: Mount,
     /// Mounts with an entry of their own, by path.
     pub mounts: Vec<(String, Mount)>,
+    /// Audio the relay opens itself.
+    pub inputs: Vec<Input>,
+    /// Where audio is passed on to.
+    pub forwards: Vec<Forward>,
 }
 
 impl Default for Config {
@@ -220,6 +229,8 @@ impl Default for Config {
             log_json: false,
             defaults: Mount::default(),
             mounts: Vec::new(),
+            inputs: Vec::new(),
+            forwards: Vec::new(),
         }
     }
 }

@@ -95,6 +95,7 @@ impl Mount {
             "listeners": counted(&fanout.listeners),
             "peak_listeners": counted(&fanout.peak),
             "max_listeners": self.settings.max_listeners,
+            "prebuffer": self.settings.prebuffer.as_secs_f64(),
             "epoch": self.log.epoch(),
             "generation": self.log.current_generation().map_or(0, |generation| generation.number),
             "oldest": head.oldest_seq,
