@@ -122,8 +122,14 @@ pub(crate) async fn serve(
             return Ok(None);
         }
     };
+    if head.is_poke() {
+        if let Err(refusal) = feed.finish() {
+            refuse(socket, &refusal).await?;
+        }
+        return Ok(None);
+    }
     socket.write_all(go_ahead(&head).as_bytes()).await?;
-    let outcome = take(feed, &mut socket, received, head.is_poke()).await;
+    let outcome = take(feed, &mut socket, received).await;
     // Only a client that was told to continue still waits for its answer.
     let answered = !head.expects_continue() || head.method == Method::Source;
     match outcome {
@@ -186,23 +192,13 @@ pub(crate) async fn serve_icy(
     let mut request = Request::new(target, peer.to_string(), "ICY", header);
     request.presented = Presented::Token(icy.password.clone());
     if let Ok(feed) = Feed::open(relay, request) {
-        let _ = take(feed, &mut socket, first, false).await;
+        let _ = take(feed, &mut socket, first).await;
     }
     Ok(())
 }
 
-/// Reads the body to its end.
-async fn take(
-    feed: Feed,
-    socket: &mut TcpStream,
-    received: BytesMut,
-    empty: bool,
-) -> Result<(), Refusal> {
-    let mut first = received;
-    if empty {
-        first.clear();
-        return feed.finish();
-    }
+/// Reads the body to its end; `first` came with the head.
+async fn take(feed: Feed, socket: &mut TcpStream, first: BytesMut) -> Result<(), Refusal> {
     feed::run(feed, &mut ToEnd { socket, first }).await
 }
 

@@ -1,1 +1,195 @@
 use super::*;
+use seamcast_media::pcm::SampleFormat;
+
+fn session(declared: Declared, codec: Codec) -> Session {
+    Session::new(Config {
+        declared,
+        encode: Settings {
+            codec,
+            bitrate: 0,
+            complexity: 2,
+            chunk_ms: 100,
+        },
+        chunk: MediaDuration::from_millis(100),
+    })
+    .expect("settings")
+}
+
+fn raw(sample_rate: u32) -> Declared {
+    Declared::Pcm(wav::Format {
+        sample: SampleFormat::S16le,
+        sample_rate,
+        channels: 1,
+    })
+}
+
+/// Polls dry; begins where asked to.
+fn drain(session: &mut Session, start: MediaTime) -> Vec<Media> {
+    let mut all = Vec::new();
+    while let Some(output) = session.poll() {
+        match output {
+            Output::Begin => session.begin(start, 9),
+            Output::Media(media) => all.push(media),
+        }
+    }
+    all
+}
+
+fn length(outputs: &[Media]) -> u64 {
+    let chunks = outputs.iter().filter_map(|output| match output {
+        Media::Chunk(chunk) => Some(chunk.duration.ticks()),
+        _ => None,
+    });
+    chunks.sum()
+}
+
+fn publish(bytes: &[u8], piece: usize) -> Vec<Media> {
+    let mut session = session(Declared::Sniff, Codec::Opus);
+    let mut all = Vec::new();
+    for piece in bytes.chunks(piece) {
+        session.push(piece).expect("audio");
+        all.extend(drain(&mut session, MediaTime::ZERO));
+    }
+    session.finish().expect("audio");
+    all.extend(drain(&mut session, MediaTime::ZERO));
+    session.close();
+    all.extend(drain(&mut session, MediaTime::ZERO));
+    all
+}
+
+#[test]
+fn wav_is_encoded_and_what_follows_its_samples_ignored() {
+    let format = wav::Format {
+        sample: SampleFormat::S16le,
+        sample_rate: 16_000,
+        channels: 1,
+    };
+    let mut bytes = wav::header(format, Some(32_002));
+    bytes.extend((0..32_002).map(|i| i as u8));
+    bytes.extend(b"LIST\x08\0\0\0INFOabcd");
+    let whole = publish(&bytes, usize::MAX);
+    let exact = MediaDuration::from_frames(seamcast_media::units::Frames(16_001), 16_000);
+    assert_eq!(length(&whole), exact.ticks());
+    // However it is cut, the outcome is the same but for where chunks end.
+    for piece in [1, 7, 1000] {
+        assert_eq!(length(&publish(&bytes, piece)), exact.ticks(), "{piece}");
+    }
+}
+
+#[test]
+fn the_timeline_continues_where_the_mount_is() {
+    let mut session = session(raw(48_000), Codec::Opus);
+    let start = MediaTime::from_ticks(1_000_000);
+    session.push(&[0; 9600]).expect("audio");
+    let outputs = drain(&mut session, start);
+    assert!(matches!(outputs[0], Media::Generation { .. }));
+    let first = outputs.iter().find_map(|output| match output {
+        Media::Chunk(chunk) => Some(chunk.clone()),
+        _ => None,
+    });
+    assert_eq!(first.map(|chunk| chunk.media_time), Some(start));
+    assert!(session.position() > Some(start));
+}
+
+#[test]
+fn first_audio_leaves_within_one_chunk() {
+    for codec in [Codec::Opus, Codec::Mp3] {
+        let mut session = session(raw(48_000), codec);
+        let mut chunks = 0;
+        // 20 ms at a time; a chunk is 100 ms, the codec's delay comes on top.
+        for _ in 0..10 {
+            session.push(&[0; 1920]).expect("audio");
+            let outputs = drain(&mut session, MediaTime::ZERO);
+            chunks += outputs
+                .iter()
+                .filter(|output| matches!(output, Media::Chunk(_)))
+                .count();
+        }
+        assert!(chunks >= 1, "{codec:?}");
+    }
+}
+
+#[test]
+fn what_is_no_audio_is_refused_with_the_reason() {
+    let refused = |bytes: &[u8]| {
+        let mut session = session(Declared::Sniff, Codec::Opus);
+        let mut outcome = Ok(());
+        for piece in bytes.chunks(4096) {
+            outcome = session.push(piece);
+            drain(&mut session, MediaTime::ZERO);
+            if outcome.is_err() {
+                break;
+            }
+        }
+        let error = outcome
+            .and_then(|()| session.finish())
+            .expect_err("no audio");
+        assert_eq!(error.status(), 415);
+        error.to_string()
+    };
+    assert!(refused(b"").contains("empty"));
+    assert!(refused(b"<!doctype html>").contains("HTML"));
+    assert!(refused(b"fLaC\0\0\0\x22").contains("FLAC"));
+    assert!(refused(&[0x55; 600_000]).contains("bytes"));
+    assert!(refused(b"RIFF\x10\0\0\0WAVE").contains("WAV header"));
+    assert!(refused(b"Og").contains("no Ogg/Opus"));
+}
+
+#[test]
+fn clamped_samples_are_counted_and_said_once() {
+    let mut session = session(
+        Declared::Pcm(wav::Format {
+            sample: SampleFormat::F32le,
+            sample_rate: 48_000,
+            channels: 1,
+        }),
+        Codec::Opus,
+    );
+    let bytes: Vec<u8> = [f32::NAN, 2.0, f32::INFINITY, 0.5]
+        .iter()
+        .cycle()
+        .take(4800)
+        .flat_map(|x| x.to_le_bytes())
+        .collect();
+    session.push(&bytes).expect("audio");
+    let outputs = drain(&mut session, MediaTime::ZERO);
+    let faults: Vec<_> = outputs
+        .iter()
+        .filter(|output| matches!(output, Media::Fault(_)))
+        .collect();
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    let clamped = session.clamped();
+    assert_eq!((clamped.nan, clamped.over), (1200, 2400));
+}
+
+#[test]
+fn garbage_of_every_kind_never_panics() {
+    let mut state = 1_u64;
+    let mut byte = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) as u8
+    };
+    for start in [
+        &b"OggS\0\x02"[..],
+        b"ID3\x04\0\0",
+        b"RIFF",
+        b"\xff\xfb\x90\x00",
+        b"",
+    ] {
+        for round in 0..20_usize {
+            let mut session = session(Declared::Sniff, Codec::Opus);
+            let mut bytes = start.to_vec();
+            bytes.extend((0..round * 97).map(|_| byte()));
+            for piece in bytes.chunks(1 + round) {
+                if session.push(piece).is_err() {
+                    break;
+                }
+                drain(&mut session, MediaTime::ZERO);
+            }
+            let _ = session.finish();
+            drain(&mut session, MediaTime::ZERO);
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use mp3lame_encoder::{
-    Bitrate, Builder, DualPcm, FlushNoGap, Mode, MonoPcm, Quality, max_required_buffer_size,
+    Bitrate, Builder, DualPcm, FlushGap, Mode, MonoPcm, Quality, max_required_buffer_size,
 };
 use seamcast_media::demux::{Container, Demuxer, Event};
 
@@ -132,7 +132,7 @@ impl Encode for Encoder {
         self.coded.clear();
         self.coded.reserve(max_required_buffer_size(0));
         self.lame
-            .flush_to_vec::<FlushNoGap>(&mut self.coded)
+            .flush_to_vec::<FlushGap>(&mut self.coded)
             .map_err(|error| Error(format!("mp3 encoder: {error}")))?;
         self.demuxer.push(&self.coded);
         self.demuxer.finish();

@@ -1,0 +1,154 @@
+//! Listeners that join in the middle of a stream get one that ffmpeg decodes
+//! without a word, over each transport and both codecs.
+
+mod relay_common;
+
+use std::time::Duration;
+
+use relay_common::{
+    decode_silently, listen_framed, listen_http, listen_http10, listen_ws, rms, whole,
+};
+use tests::support::{Program, Relay, RelayOptions, require};
+
+const TIME: Duration = Duration::from_secs(2);
+
+fn demo() -> Relay {
+    let relay = Relay::start_with(&RelayOptions {
+        args: vec!["--demo".into()],
+        ..RelayOptions::default()
+    });
+    for path in ["/demo.opus", "/demo.mp3"] {
+        relay.wait_for("/api/mounts", path, Duration::from_secs(20));
+    }
+    // In the middle, not at the start.
+    std::thread::sleep(Duration::from_secs(3));
+    relay
+}
+
+fn sounds(name: &str, bytes: &[u8], mp3: bool) {
+    let pcm = decode_silently(&whole(bytes, mp3), mp3, 48_000, 2);
+    assert!(pcm.frames() > 48_000, "{name}: {} frames", pcm.frames());
+    assert!(rms(&pcm) > 0.01, "{name}: silence");
+}
+
+#[test]
+fn every_transport_and_codec() {
+    require(&["ffmpeg", "curl"]);
+    let relay = demo();
+    for (path, mp3) in [("/demo.opus", false), ("/demo.mp3", true)] {
+        sounds("http/1.1", &listen_http(&relay, path, TIME), mp3);
+        sounds("http/1.0", &listen_http10(&relay, path, TIME), mp3);
+        sounds("websocket", &listen_ws(&relay, path, TIME), mp3);
+        sounds("seamcast.v1", &listen_framed(&relay, path, TIME), mp3);
+    }
+}
+
+#[test]
+fn joins_elsewhere() {
+    require(&["ffmpeg", "curl"]);
+    let relay = demo();
+    std::thread::sleep(Duration::from_secs(2));
+    for from in ["start", "-3", "1.5", "live"] {
+        let path = format!("/demo.opus?from={from}");
+        sounds(from, &listen_framed(&relay, &path, TIME), false);
+    }
+    assert_eq!(relay.fetch("/demo.opus?from=middle").0, 400);
+    assert_eq!(relay.fetch("/demo.opus?mode=fast").0, 400);
+}
+
+#[test]
+fn heads_say_what_the_stream_is() {
+    require(&["curl"]);
+    let relay = demo();
+    let head = |path: &str, more: &[&str]| {
+        let out = Program::new("curl")
+            .args(["-sSI"])
+            .args(more)
+            .arg(relay.url(path))
+            .run()
+            .expect("curl");
+        String::from_utf8_lossy(&out.stdout).to_ascii_lowercase()
+    };
+    let opus = head("/demo.opus", &["-H", "Origin: https://example.org"]);
+    assert!(
+        opus.contains("content-type: audio/ogg; codecs=opus"),
+        "{opus}"
+    );
+    assert!(
+        opus.contains("cache-control: no-store") && !opus.contains("\ncontent-length"),
+        "{opus}"
+    );
+    assert!(opus.contains("access-control-allow-origin: *"), "{opus}");
+    let mp3 = head("/demo.mp3", &[]);
+    assert!(
+        mp3.contains("content-type: audio/mpeg") && mp3.contains("icy-name: "),
+        "{mp3}"
+    );
+    let (status, body) = relay.fetch("/nowhere.opus");
+    assert!(
+        status == 404 && body.contains("/nowhere.opus"),
+        "{status} {body}"
+    );
+}
+
+#[test]
+fn origins_are_checked_when_they_are_listed() {
+    require(&["curl"]);
+    let relay = Relay::start_with(&RelayOptions {
+        args: vec!["--demo".into()],
+        config: Some("origins = [\"https://good.example\"]\n".into()),
+        ..RelayOptions::default()
+    });
+    relay.wait_for("/api/mounts", "/demo.opus", Duration::from_secs(20));
+    let upgrade = |origin: &str| {
+        let request = format!(
+            "GET /demo.opus HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Origin: {origin}\r\n\r\n",
+            relay.address
+        );
+        let mut socket = std::net::TcpStream::connect(relay.address).expect("connect");
+        std::io::Write::write_all(&mut socket, request.as_bytes()).expect("request");
+        let answer = relay_common::read_for(&mut socket, Duration::from_millis(500));
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    assert!(upgrade("https://evil.example").starts_with("HTTP/1.1 403"));
+    let good = upgrade("https://good.example");
+    // The key and answer of RFC 6455 §1.3.
+    assert!(good.starts_with("HTTP/1.1 101") && good.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    assert!(upgrade(&format!("http://{}", relay.address)).starts_with("HTTP/1.1 101"));
+}
+
+#[test]
+fn administrators_close_listeners_and_sources() {
+    require(&["curl"]);
+    let relay = demo();
+    let mut listener = relay_common::Socket::open(&relay, "/demo.opus", Some("seamcast.v1"));
+    listener.control("config");
+    let token = format!("Authorization: Bearer {}", Relay::TOKEN);
+    let curl = |more: &[&str], path: &str| {
+        let out = Program::new("curl")
+            .args(["-sS", "-w", "\n%{http_code}"])
+            .args(more)
+            .arg(relay.url(path))
+            .run()
+            .expect("curl");
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    let listeners = "/api/mounts/demo.opus/listeners";
+    assert!(curl(&[], listeners).ends_with("401"));
+    let listed = curl(&["-H", &token], listeners);
+    let listed: serde_json::Value =
+        serde_json::from_str(listed.lines().next().expect("body")).expect("JSON");
+    let path = format!("{listeners}/{}", listed[0]["id"]);
+    assert!(curl(&["-X", "DELETE", "-H", &token], &path).ends_with("204"));
+    assert_eq!(
+        listener.close_code(),
+        Some(seamcast_protocol::close::KICKED)
+    );
+    let source = "/api/mounts/demo.opus/source";
+    assert!(curl(&["-X", "DELETE"], source).ends_with("401"));
+    let mut listener = relay_common::Socket::open(&relay, "/demo.opus", Some("seamcast.v1"));
+    assert!(curl(&["-X", "DELETE", "-H", &token], source).ends_with("204"));
+    assert_eq!(listener.control("end")["reason"], "removed");
+}

@@ -1,0 +1,430 @@
+//! Real source clients publish unchanged, and what they sent comes out again.
+
+mod relay_common;
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use relay_common::{Socket, decode_silently, exchange, listen_http, mount, read_for, rms, tone};
+use tests::support::{Encoding, Pcm, Program, Relay, RelayOptions, Scratch, encode, require};
+use tokio_tungstenite::tungstenite::Message;
+
+const LONG: Duration = Duration::from_secs(30);
+
+/// Everything the mount holds, from its start to its end.
+fn whole_programme(relay: &Relay, path: &str) -> Vec<u8> {
+    relay.wait_for(&format!("/api/mounts{path}"), "\"state\":\"ended\"", LONG);
+    listen_http(relay, &format!("{path}?from=start"), LONG)
+}
+
+fn tone_file(scratch: &Scratch, name: &str, mp3: bool, frames: usize) -> std::path::PathBuf {
+    let path = scratch.file(name);
+    let pcm = Pcm::sine(48_000, 440.0, frames);
+    let encoding = if mp3 {
+        Encoding::Mp3(&["-b:a", "128k"])
+    } else {
+        Encoding::Opus(&["-b:a", "96k"])
+    };
+    encode(&pcm, encoding, &path).expect("encoder");
+    path
+}
+
+fn user() -> String {
+    format!("source:{}", Relay::PASSWORD)
+}
+
+#[test]
+fn ffmpeg_puts_ogg_that_comes_out_to_the_sample() {
+    require(&["ffmpeg", "curl"]);
+    let relay = Relay::start();
+    Program::new("ffmpeg")
+        .args(tone(3.0))
+        .args(["-c:a", "libopus", "-b:a", "96k", "-f", "ogg"])
+        .arg(relay.icecast_url("/put.opus"))
+        .run()
+        .expect("ffmpeg publishes");
+    let pcm = decode_silently(&whole_programme(&relay, "/put.opus"), false, 48_000, 2);
+    assert_eq!(pcm.frames(), 3 * 48_000);
+    assert!(rms(&pcm) > 0.05);
+    assert_eq!(mount(&relay, "/put.opus")["media_time"], 3.0);
+}
+
+#[test]
+fn ffmpeg_legacy_sends_mp3_by_source() {
+    require(&["ffmpeg", "curl"]);
+    let relay = Relay::start();
+    Program::new("ffmpeg")
+        // Paced: at its end ffmpeg drops what it could not send yet, as it never
+        // read the answer.
+        .arg("-re")
+        .args(tone(3.0))
+        .args(["-c:a", "libmp3lame", "-b:a", "128k", "-f", "mp3"])
+        .args(["-legacy_icecast", "1"])
+        .arg(relay.icecast_url("/legacy.mp3"))
+        .run()
+        .expect("ffmpeg publishes");
+    let pcm = decode_silently(&whole_programme(&relay, "/legacy.mp3"), true, 48_000, 2);
+    // Without the LAME tag's trim there are up to three frames more.
+    assert!(
+        (144_000..=144_000 + 3 * 1152).contains(&pcm.frames()),
+        "{}",
+        pcm.frames()
+    );
+    assert!(rms(&pcm) > 0.05);
+}
+
+#[test]
+fn curl_uploads_chunked_and_with_a_length() {
+    require(&["ffmpeg", "curl"]);
+    let relay = Relay::start();
+    let scratch = Scratch::new("curl");
+    let file = tone_file(&scratch, "a.opus", false, 2 * 48_000);
+    for (path, length) in [("/chunked.opus", false), ("/length.opus", true)] {
+        let mut curl = Program::new("curl").args(["-sS", "--fail", "-u", &user()]);
+        if length {
+            curl = curl.arg("-T").arg(&file);
+        } else {
+            curl = curl
+                .args(["-T", "-"])
+                .input(std::fs::read(&file).expect("file"));
+        }
+        curl.arg(relay.url(path)).run().expect("curl publishes");
+        let pcm = decode_silently(&whole_programme(&relay, path), false, 48_000, 2);
+        assert_eq!(pcm.frames(), 2 * 48_000, "{path}");
+    }
+}
+
+#[test]
+fn chained_ogg_is_one_programme() {
+    require(&["ffmpeg", "curl"]);
+    let relay = Relay::start();
+    let scratch = Scratch::new("chained");
+    let mut bytes = std::fs::read(tone_file(&scratch, "a.opus", false, 50_001)).expect("file");
+    bytes.extend(std::fs::read(tone_file(&scratch, "b.opus", false, 70_003)).expect("file"));
+    Program::new("curl")
+        .args(["-sS", "--fail", "-u", &user(), "-T", "-"])
+        .arg(relay.url("/chain.opus"))
+        .input(bytes)
+        .run()
+        .expect("curl publishes");
+    let pcm = decode_silently(&whole_programme(&relay, "/chain.opus"), false, 48_000, 2);
+    assert_eq!(pcm.frames(), 50_001 + 70_003);
+    let about = mount(&relay, "/chain.opus");
+    assert_eq!(
+        (&about["generation"], &about["stats"]["faults"]),
+        (&2.into(), &0.into())
+    );
+}
+
+#[test]
+fn oggfwd_publishes_by_libshout() {
+    require(&["ffmpeg", "curl", "oggfwd"]);
+    let relay = Relay::start();
+    let scratch = Scratch::new("oggfwd");
+    let file = tone_file(&scratch, "a.opus", false, 3 * 48_000);
+    Program::new("oggfwd")
+        .args([
+            "127.0.0.1",
+            &relay.address.port().to_string(),
+            Relay::PASSWORD,
+            "/fwd.opus",
+        ])
+        .input(std::fs::read(&file).expect("file"))
+        .run()
+        .expect("oggfwd publishes");
+    let pcm = decode_silently(&whole_programme(&relay, "/fwd.opus"), false, 48_000, 2);
+    assert_eq!(pcm.frames(), 3 * 48_000);
+}
+
+#[test]
+fn ezstream_publishes_by_libshout() {
+    require(&["ffmpeg", "curl", "ezstream"]);
+    let relay = Relay::start();
+    let scratch = Scratch::new("ezstream");
+    let file = tone_file(&scratch, "a.mp3", true, 3 * 48_000);
+    let config = scratch.file("ezstream.xml");
+    let text = format!(
+        "<ezstream><servers><server><hostname>127.0.0.1</hostname><port>{}</port>\
+         <password>{}</password><tls>none</tls></server></servers>\
+         <streams><stream><mountpoint>/ez.mp3</mountpoint><format>MP3</format></stream></streams>\
+         <intakes><intake><type>file</type><filename>{}</filename><stream_once>yes</stream_once>\
+         </intake></intakes></ezstream>",
+        relay.address.port(),
+        Relay::PASSWORD,
+        file.display()
+    );
+    std::fs::write(&config, text).expect("config");
+    let out = Program::new("ezstream")
+        .arg("-vv")
+        .arg("-c")
+        .arg(&config)
+        .finish();
+    let said = out.expect("ezstream ends").stderr;
+    relay.wait_for("/api/mounts", "/ez.mp3", Duration::from_secs(5));
+    let pcm = decode_silently(&whole_programme(&relay, "/ez.mp3"), true, 48_000, 2);
+    assert!(
+        pcm.frames() >= 3 * 48_000 - 1152,
+        "{} frames; {said}",
+        pcm.frames()
+    );
+}
+
+#[test]
+fn liquidsoap_publishes_by_source() {
+    require(&["ffmpeg", "curl", "liquidsoap"]);
+    let relay = Relay::start();
+    let script = format!(
+        "set(\"init.allow_root\", true)\n\
+         output.icecast(%mp3(bitrate=128), host=\"127.0.0.1\", port={}, password=\"{}\", \
+         mount=\"liq.mp3\", mksafe(sine(440.)))",
+        relay.address.port(),
+        Relay::PASSWORD
+    );
+    let mut running = Program::new("liquidsoap")
+        .arg(&script)
+        .spawn()
+        .expect("liquidsoap");
+    let until = std::time::Instant::now() + LONG;
+    while !relay.fetch("/api/mounts").1.contains("/liq.mp3") {
+        let said = String::from_utf8_lossy(&running.stdout()).into_owned() + &running.stderr();
+        assert!(
+            running.ended().is_none() && std::time::Instant::now() < until,
+            "{said}"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let bytes = listen_http(&relay, "/liq.mp3", Duration::from_secs(3));
+    running.signal(15);
+    let pcm = decode_silently(&relay_common::whole(&bytes, true), true, 44_100, 2);
+    assert!(
+        pcm.frames() > 44_100 && rms(&pcm) > 0.05,
+        "{} frames",
+        pcm.frames()
+    );
+}
+
+#[test]
+fn shoutcast_sources_log_in_on_their_port() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|l| l.local_addr())
+        .expect("port");
+    let relay = Relay::start_with(&RelayOptions {
+        args: vec!["--shoutcast-listen".into(), port.to_string()],
+        ..RelayOptions::default()
+    });
+    let scratch = Scratch::new("icy");
+    let file = std::fs::read(tone_file(&scratch, "a.mp3", true, 48_000)).expect("file");
+    let mut socket = TcpStream::connect(port).expect("connect");
+    write!(socket, "wrong\r\n").expect("login");
+    let refused = read_for(&mut socket, Duration::from_secs(2));
+    assert!(refused.starts_with(b"invalid password"));
+    let mut socket = TcpStream::connect(port).expect("connect");
+    write!(socket, "{}\r\n", Relay::PASSWORD).expect("login");
+    let welcome = read_for(&mut socket, Duration::from_millis(500));
+    assert_eq!(welcome, b"OK2\r\nicy-caps:11\r\n\r\n");
+    write!(
+        socket,
+        "icy-name:Old Radio\r\ncontent-type:audio/mpeg\r\n\r\n"
+    )
+    .expect("headers");
+    socket.write_all(&file).expect("audio");
+    drop(socket);
+    let pcm = decode_silently(&whole_programme(&relay, "/stream"), true, 48_000, 2);
+    assert!(pcm.frames() >= 48_000);
+    assert_eq!(mount(&relay, "/stream")["name"], "Old Radio");
+}
+
+#[test]
+fn raw_pcm_is_encoded_to_the_sample() {
+    require(&["ffmpeg", "curl"]);
+    let relay = Relay::start();
+    for (rate, frames) in [
+        (24_000_u32, 24_000_usize + 7),
+        (48_000, 96_001),
+        (22_050, 30_000),
+    ] {
+        let bytes: Vec<u8> = (0..frames)
+            .map(|i| (f64::from(i as u32) * 440.0 * std::f64::consts::TAU / f64::from(rate)).sin())
+            .flat_map(|x| ((x * 0.5) as f32).to_le_bytes())
+            .collect();
+        let kind = format!("Content-Type: audio/x-raw;format=f32le;rate={rate};channels=1");
+        let expected = (frames as f64 * 48_000.0 / f64::from(rate)).round() as usize;
+        for (path, mp3) in [
+            (format!("/{rate}.opus"), false),
+            (format!("/{rate}.mp3"), true),
+        ] {
+            Program::new("curl")
+                .args(["-sS", "--fail", "-u", &user(), "-H", &kind, "-T", "-"])
+                .arg(relay.url(&path))
+                .input(bytes.clone())
+                .run()
+                .expect("curl publishes");
+            let stream = whole_programme(&relay, &path);
+            let secs = mount(&relay, &path)["media_time"]
+                .as_f64()
+                .expect("seconds");
+            let exact = frames as f64 / f64::from(rate);
+            assert!(
+                (secs - exact).abs() < 1.0 / 40_000.0,
+                "{path}: {secs} s, not {exact}"
+            );
+            let pcm = decode_silently(&stream, mp3, if mp3 { rate } else { 48_000 }, 1);
+            assert!(rms(&pcm) > 0.3, "{path}");
+            if !mp3 {
+                assert_eq!(pcm.frames(), expected, "{path}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_source_over_websocket_is_acknowledged() {
+    let relay = Relay::start();
+    let path = format!(
+        "/ws.opus?token={}&type=audio/x-raw;format=s16le;rate=16000;channels=1",
+        Relay::PASSWORD
+    );
+    let protocol = Some(seamcast_protocol::SOURCE_SUBPROTOCOL);
+    let mut socket = Socket::open(&relay, &path.replace(';', "%3B"), protocol);
+    for _ in 0..10 {
+        socket.send(Message::binary(vec![0_u8; 3200]));
+    }
+    socket.send(Message::text(
+        r#"{"type":"metadata","tags":{"TITLE":"Hello"}}"#,
+    ));
+    socket.send(Message::text(r#"{"type":"end"}"#));
+    loop {
+        let ack = socket.control("ack");
+        if ack["bytes"] == 32_000 && ack["media_time"] == 1.0 {
+            break;
+        }
+    }
+    assert_eq!(socket.close_code(), Some(1000));
+    let about = mount(&relay, "/ws.opus");
+    assert_eq!(
+        (&about["title"], &about["state"]),
+        (&"Hello".into(), &"ended".into())
+    );
+    let mut wrong = Socket::open(&relay, "/ws.opus?token=no", protocol);
+    wrong.send(Message::binary(vec![0_u8; 8]));
+    assert_eq!(
+        wrong.close_code(),
+        Some(seamcast_protocol::close::UNAUTHORIZED)
+    );
+}
+
+#[test]
+fn a_lost_source_is_waited_for_and_may_return() {
+    require(&["ffmpeg"]);
+    let relay = Relay::start_with(&RelayOptions {
+        config: Some("[defaults]\ngrace = \"3s\"\n".into()),
+        ..RelayOptions::default()
+    });
+    let publish = || {
+        let mut args = tone(60.0);
+        args.insert(2, "-re".into());
+        Program::new("ffmpeg")
+            .args(args)
+            .args([
+                "-c:a",
+                "libopus",
+                "-f",
+                "ogg",
+                "-flush_packets",
+                "1",
+                "-page_duration",
+                "20000",
+            ])
+            .arg(relay.icecast_url("/live.opus"))
+            .spawn()
+            .expect("ffmpeg")
+    };
+    let mut source = publish();
+    relay.wait_for("/api/mounts", "/live.opus", LONG);
+    let mut listener = Socket::open(&relay, "/live.opus", Some("seamcast.v1"));
+    listener.control("config");
+    source.kill();
+    assert_eq!(listener.control("offline")["grace_ms"], 3000);
+    assert_eq!(mount(&relay, "/live.opus")["state"], "offline");
+    let mut source = publish();
+    listener.control("online");
+    assert_eq!(listener.control("config")["generation"], 2);
+    source.kill();
+    listener.control("offline");
+    assert_eq!(listener.control("end")["reason"], "source_lost");
+    assert_eq!(listener.close_code(), Some(seamcast_protocol::close::ENDED));
+    assert_eq!(mount(&relay, "/live.opus")["state"], "ended");
+}
+
+#[test]
+fn a_second_source_takes_over_or_is_told_to_wait() {
+    let config = "[[mount]]\npath = \"/only.opus\"\ntakeover = false\n";
+    let relay = Relay::start_with(&RelayOptions {
+        config: Some(config.into()),
+        ..RelayOptions::default()
+    });
+    let raw = "Content-Type: audio/x-raw;format=s16le;rate=48000;channels=1";
+    let head = |path: &str| {
+        format!(
+            "SOURCE {path} HTTP/1.0\r\nAuthorization: Bearer {}\r\n{raw}\r\n\r\n",
+            Relay::PASSWORD
+        )
+    };
+    let start = |path: &str| {
+        let mut socket = TcpStream::connect(relay.address).expect("connect");
+        socket.write_all(head(path).as_bytes()).expect("head");
+        socket.write_all(&[0; 48_000]).expect("audio");
+        socket
+    };
+    let _first = start("/only.opus");
+    relay.wait_for("/api/mounts", "/only.opus", LONG);
+    let answer = exchange(&relay, head("/only.opus").as_bytes());
+    assert!(
+        answer.starts_with("HTTP/1.1 409 ") && answer.contains("/only.opus"),
+        "{answer}"
+    );
+
+    let mut first = start("/both.opus");
+    relay.wait_for("/api/mounts", "/both.opus", LONG);
+    let _second = start("/both.opus");
+    // The first one's connection is closed; its audio stays before the second's.
+    let rest = read_for(&mut first, Duration::from_secs(5));
+    assert!(String::from_utf8_lossy(&rest).starts_with("HTTP/1.0 200 OK"));
+    let about = mount(&relay, "/both.opus");
+    assert_eq!(
+        (&about["generation"], &about["stats"]["sources"]),
+        (&2.into(), &2.into())
+    );
+    assert_eq!(about["stats"]["losses"], 0);
+}
+
+#[test]
+fn titles_reach_the_api_and_framed_listeners() {
+    let relay = Relay::start_with(&RelayOptions {
+        args: vec!["--demo".into()],
+        ..RelayOptions::default()
+    });
+    relay.wait_for("/api/mounts", "/demo.mp3", LONG);
+    let mut listener = Socket::open(&relay, "/demo.mp3", Some("seamcast.v1"));
+    listener.control("config");
+    let path = "/admin/metadata?mode=updinfo&mount=/demo.mp3&song=Caf%E9+-+Na%EFve";
+    assert_eq!(relay.fetch(path).0, 401);
+    let out = Program::new("curl")
+        .args(["-sS", "--fail", "-u", &user(), &relay.url(path)])
+        .run()
+        .expect("curl");
+    assert!(String::from_utf8_lossy(&out.stdout).contains("successful"));
+    let about = mount(&relay, "/demo.mp3");
+    assert_eq!(
+        (&about["artist"], &about["title"]),
+        (&"Café".into(), &"Naïve".into())
+    );
+    while listener.control("metadata")["tags"]["TITLE"] != "Naïve" {}
+    let (_, status) = relay.fetch("/status-json.xsl");
+    let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+    assert_eq!(
+        status["icestats"]["source"].as_array().map(Vec::len),
+        Some(2)
+    );
+}
