@@ -10,48 +10,62 @@ use std::fs;
 /// Files over this many lines are named, not refused: is each still one room?
 const LONG: usize = 500;
 
-/// Runs every check; the first that fails ends it.
+/// A heading and the check under it.
+type Check = (&'static str, fn() -> Result<()>);
+
+const CHECKS: [Check; 8] = [
+    ("Format", format),
+    ("Layering", layering::check),
+    ("Long files", long_files),
+    ("Clippy, host", clippy_host),
+    ("Clippy, wasm32", clippy_wasm),
+    ("Documentation", documentation),
+    ("Types of the npm package", types),
+    ("Licences and sources of dependencies", licences),
+];
+
+/// Runs every check, so that one run tells all that is wrong.
 pub(crate) fn check(mut args: Vec<String>) -> Result<()> {
     let yes = sh::take_flag(&mut args, "--yes");
     sh::no_more(&args)?;
     need::ensure(Purpose::Check, yes)?;
-    step("Format", format)?;
-    step("Layering", layering::check)?;
-    step("Long files", long_files)?;
-    step("Clippy, host", || {
-        run(cargo().args([
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ]))
-    })?;
-    step("Clippy, wasm32", || {
-        run(wasm::cargo_wasm("clippy", wasm::SIMD)?.args([
-            "-p",
-            "seamcast-media",
-            "-p",
-            "seamcast-protocol",
-            "--lib",
-            "--",
-            "-D",
-            "warnings",
-        ]))
-    })?;
-    step("Documentation", || {
-        run(cargo()
-            .args(["doc", "--workspace", "--no-deps", "--quiet"])
-            .env("RUSTDOCFLAGS", "-Dwarnings"))
-    })?;
+    let mut failed = Vec::new();
+    for (heading, check) in CHECKS {
+        if let Err(error) = step(heading, check) {
+            eprintln!("    {error:#}");
+            failed.push(heading);
+        }
+    }
+    if !failed.is_empty() {
+        bail!("these checks failed: {}", failed.join("; "));
+    }
+    Ok(())
+}
+
+fn clippy_host() -> Result<()> {
+    run(cargo()
+        .args(["clippy", "--workspace", "--all-targets", "--"])
+        .args(["-D", "warnings"]))
+}
+
+fn clippy_wasm() -> Result<()> {
+    run(wasm::cargo_wasm("clippy", wasm::SIMD)?
+        .args(["-p", "seamcast-media", "-p", "seamcast-protocol", "--lib"])
+        .args(["--", "-D", "warnings"]))
+}
+
+fn documentation() -> Result<()> {
+    run(cargo()
+        .args(["doc", "--workspace", "--no-deps", "--quiet"])
+        .env("RUSTDOCFLAGS", "-Dwarnings"))
+}
+
+/// The sources import the glue, which says its own types, so that comes first.
+fn types() -> Result<()> {
     wasm::build()?;
-    step("Types of the npm package", || {
-        run(cmd("npm")
-            .args(["run", "--silent", "types"])
-            .current_dir(root().join("web")))
-    })?;
-    step("Licences and sources of dependencies", licences)
+    run(cmd("npm")
+        .args(["run", "--silent", "types"])
+        .current_dir(root().join("web")))
 }
 
 /// Nothing but rustfmt's opinion, of the fuzz targets too.
