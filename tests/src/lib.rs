@@ -2,5 +2,6 @@
 //!
 //! The tests themselves are in `tests/tests/`; what several of them need is in [`support`].
 
+pub mod fanout;
 pub mod playout;
 pub mod support;

@@ -1,0 +1,312 @@
+//! The servers under test, each with its own source.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::load::Transport;
+use super::process::Guard;
+use super::stream::Pacer;
+use crate::support::{Scratch, workspace_root};
+
+/// Frames in a message where the benchmark cuts, as the relay does with its
+/// default of 100 ms.
+pub const FRAMES_PER_CHUNK: usize = 4;
+
+/// Which server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The relay, listeners speaking `seamcast.v1`.
+    Relay,
+    /// The relay, listeners of the plain WebSocket.
+    RelayWs,
+    /// The relay, HTTP listeners.
+    RelayHttp,
+    /// Icecast 2, HTTP listeners.
+    Icecast,
+    /// nginx with nchan, WebSocket listeners.
+    Nchan,
+    /// One `send(2)` per listener and chunk.
+    Floor,
+}
+
+impl Kind {
+    /// All, in the order of the table.
+    pub const ALL: [Self; 6] = [
+        Self::Relay,
+        Self::RelayWs,
+        Self::RelayHttp,
+        Self::Icecast,
+        Self::Nchan,
+        Self::Floor,
+    ];
+
+    /// Its name on the command line and in tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Relay => "relay",
+            Self::RelayWs => "relay-ws",
+            Self::RelayHttp => "relay-http",
+            Self::Icecast => "icecast",
+            Self::Nchan => "nchan",
+            Self::Floor => "floor",
+        }
+    }
+
+    /// What its listeners speak.
+    #[must_use]
+    pub const fn transport(self) -> Transport {
+        match self {
+            Self::Relay => Transport::Framed,
+            Self::RelayWs | Self::Nchan => Transport::Ws,
+            Self::RelayHttp | Self::Icecast | Self::Floor => Transport::Http,
+        }
+    }
+
+    /// What its listeners ask for.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Nchan => "/sub",
+            _ => "/live.mp3",
+        }
+    }
+}
+
+/// A running server that is being fed; ended when dropped.
+#[derive(Debug)]
+pub struct Server {
+    /// Where listeners connect.
+    pub address: SocketAddr,
+    /// The process to measure.
+    pub pid: u32,
+    feeding: Arc<AtomicBool>,
+    _process: Guard,
+    _scratch: Scratch,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.feeding.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Starts a server on `address` and feeds it.
+///
+/// # Errors
+/// When it is not installed or does not become ready.
+pub fn start(kind: Kind, address: SocketAddr) -> Result<Server> {
+    let scratch = Scratch::new(kind.name());
+    let mut command = match kind {
+        Kind::Relay | Kind::RelayWs | Kind::RelayHttp => relay(address, scratch.path())?,
+        Kind::Icecast => icecast(address, scratch.path())?,
+        Kind::Nchan => nchan(address, scratch.path())?,
+        Kind::Floor => {
+            let mut command = Command::new(std::env::current_exe()?);
+            command.args(["floor", &address.to_string(), &FRAMES_PER_CHUNK.to_string()]);
+            command
+        }
+    };
+    let log = std::fs::File::create(scratch.file("output.log"))?;
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    let process = Guard(child);
+    let said = || std::fs::read_to_string(scratch.file("output.log")).unwrap_or_default();
+    wait(address).with_context(said)?;
+    let feeding = Arc::new(AtomicBool::new(true));
+    match kind {
+        Kind::Floor => {}
+        Kind::Nchan => publish_messages(address, feeding.clone())?,
+        _ => publish_stream(address, feeding.clone()).with_context(said)?,
+    }
+    Ok(Server {
+        address,
+        pid: process.0.id(),
+        feeding,
+        _process: process,
+        _scratch: scratch,
+    })
+}
+
+fn wait(address: SocketAddr) -> Result<()> {
+    let until = Instant::now() + Duration::from_secs(20);
+    while TcpStream::connect(address).is_err() {
+        if Instant::now() > until {
+            bail!("nothing listens on {address}");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+fn relay(address: SocketAddr, scratch: &Path) -> Result<Command> {
+    let mut command = Command::new(relay_binary()?);
+    command
+        .args(["serve", "--listen", &address.to_string(), "--data-dir"])
+        .arg(scratch)
+        .env("SEAMCAST_SOURCE_PASSWORD", PASSWORD)
+        .env("SEAMCAST_ADMIN_TOKEN", PASSWORD)
+        .env("RUST_LOG", "warn");
+    Ok(command)
+}
+
+const PASSWORD: &str = "of-the-benchmark";
+
+/// `SEAMCAST_RELAY`, or the release build, made now.
+fn relay_binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("SEAMCAST_RELAY") {
+        return Ok(path.into());
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .current_dir(workspace_root())
+        .args([
+            "build",
+            "--release",
+            "-p",
+            "relay-server",
+            "--bin",
+            "relay-server",
+        ])
+        .status()?;
+    if !built.success() {
+        bail!("the relay does not build");
+    }
+    let own = std::env::current_exe()?;
+    Ok(own.with_file_name("relay-server"))
+}
+
+fn icecast(address: SocketAddr, scratch: &Path) -> Result<Command> {
+    // It refuses to run as root, so it needs a user and a folder to log to.
+    let root = Command::new("id").arg("-u").output()?.stdout == b"0\n";
+    let owner = if root {
+        "<changeowner><user>icecast2</user><group>icecast</group></changeowner>"
+    } else {
+        ""
+    };
+    let text = format!(
+        "<icecast><limits><clients>20000</clients><sources>4</sources>\
+         <queue-size>524288</queue-size><burst-on-connect>1</burst-on-connect>\
+         <burst-size>16384</burst-size></limits>\
+         <authentication><source-password>{PASSWORD}</source-password>\
+         <admin-user>admin</admin-user><admin-password>{PASSWORD}</admin-password></authentication>\
+         <hostname>localhost</hostname>\
+         <listen-socket><port>{}</port><bind-address>{}</bind-address></listen-socket>\
+         <paths><logdir>{dir}</logdir><webroot>/usr/share/icecast2/web</webroot>\
+         <adminroot>/usr/share/icecast2/admin</adminroot></paths>\
+         <logging><accesslog>-</accesslog><errorlog>error.log</errorlog><loglevel>1</loglevel></logging>\
+         <security><chroot>0</chroot>{owner}</security></icecast>",
+        address.port(),
+        address.ip(),
+        dir = scratch.display(),
+    );
+    let file = scratch.join("icecast.xml");
+    std::fs::write(&file, text)?;
+    if root {
+        let given = Command::new("chown")
+            .args(["-R", "icecast2"])
+            .arg(scratch)
+            .status()?;
+        if !given.success() {
+            bail!("there is no user icecast2; install icecast2");
+        }
+    }
+    let mut command = Command::new("icecast2");
+    command.arg("-c").arg(file);
+    Ok(command)
+}
+
+fn nchan(address: SocketAddr, scratch: &Path) -> Result<Command> {
+    let module = "/usr/lib/nginx/modules/ngx_nchan_module.so";
+    if !Path::new(module).exists() {
+        bail!("{module} is missing; install libnginx-mod-nchan");
+    }
+    let text = format!(
+        "load_module {module};\ndaemon off;\nworker_processes auto;\nworker_rlimit_nofile 30000;\n\
+         pid {dir}/pid;\nerror_log {dir}/error.log error;\n\
+         events {{ worker_connections 16000; }}\n\
+         http {{ access_log off; client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy;\n\
+         fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;\n\
+         nchan_shared_memory_size 256M;\n\
+         server {{ listen {address} backlog=8192;\n\
+         location = /pub {{ nchan_publisher; nchan_channel_id live; nchan_message_buffer_length 10; }}\n\
+         location = /sub {{ nchan_subscriber websocket; nchan_channel_id live;\n\
+         nchan_subscriber_first_message -10; }} }} }}\n",
+        dir = scratch.display(),
+    );
+    let file = scratch.join("nginx.conf");
+    std::fs::write(&file, text)?;
+    let mut command = Command::new("/usr/sbin/nginx");
+    command.arg("-c").arg(file).arg("-p").arg(scratch);
+    Ok(command)
+}
+
+/// Publishes as an Icecast source until told to stop.
+fn publish_stream(address: SocketAddr, feeding: Arc<AtomicBool>) -> Result<()> {
+    let mut socket = TcpStream::connect(address)?;
+    socket.set_nodelay(true)?;
+    // "source:of-the-benchmark"
+    socket.write_all(
+        b"SOURCE /live.mp3 HTTP/1.0\r\n\
+          Authorization: Basic c291cmNlOm9mLXRoZS1iZW5jaG1hcms=\r\n\
+          Content-Type: audio/mpeg\r\n\r\n",
+    )?;
+    let mut answer = [0; 512];
+    let n = socket.read(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer[..n]).into_owned();
+    if !answer.contains(" 200") {
+        bail!("the source was refused: {answer}");
+    }
+    std::thread::spawn(move || {
+        let mut pacer = Pacer::new();
+        while feeding.load(Ordering::Relaxed) {
+            if let Err(error) = socket.write_all(&pacer.next_frame()) {
+                eprintln!("the source was cut off: {error}");
+                return;
+            }
+        }
+    });
+    // Long enough for a burst to be there.
+    std::thread::sleep(Duration::from_secs(2));
+    Ok(())
+}
+
+/// Publishes messages by POST until told to stop.
+fn publish_messages(address: SocketAddr, feeding: Arc<AtomicBool>) -> Result<()> {
+    let mut socket = TcpStream::connect(address)?;
+    socket.set_nodelay(true)?;
+    std::thread::spawn(move || {
+        let mut pacer = Pacer::new();
+        let mut answer = [0; 4096];
+        while feeding.load(Ordering::Relaxed) {
+            let mut body = Vec::new();
+            for _ in 0..FRAMES_PER_CHUNK {
+                body.extend_from_slice(&pacer.next_frame());
+            }
+            let head = format!(
+                "POST /pub HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n\
+                 Content-Length: {}\r\n\r\n",
+                body.len()
+            );
+            let message = [head.as_bytes(), &body].concat();
+            let sent = socket.write_all(&message);
+            if let Err(error) = sent.and_then(|()| socket.read(&mut answer)) {
+                eprintln!("the publisher was cut off: {error}");
+                return;
+            }
+        }
+    });
+    std::thread::sleep(Duration::from_secs(1));
+    Ok(())
+}
