@@ -153,3 +153,14 @@ fn would_block(outcome: io::Result<()>) -> io::Result<bool> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_a_few_hundred_bytes() {
+        let conn = std::mem::size_of::<Conn>();
+        assert!(conn <= 400, "a listener takes {conn} bytes");
+    }
+}
