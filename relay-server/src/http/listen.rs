@@ -189,6 +189,7 @@ struct Listener {
     burst: Option<Duration>,
     mode: Mode,
     max_latency: Duration,
+    min_chunk: Duration,
     settings_burst: Duration,
     agent: String,
 }
@@ -213,6 +214,16 @@ impl Listener {
                 Duration::from_millis(millis)
             }
         };
+        let min_chunk = match find(query, "min_chunk") {
+            None => Duration::ZERO,
+            Some(text) => {
+                let value = config::Value::Text(text.to_owned());
+                let millis = value
+                    .integer(0..=10_000)
+                    .map_err(|why| format!("min_chunk={why}"))?;
+                Duration::from_millis(millis)
+            }
+        };
         let burst = find(query, "burst")
             .map(|text| config::Value::Text(text.to_owned()).duration())
             .transpose()
@@ -222,6 +233,7 @@ impl Listener {
             burst,
             mode,
             max_latency,
+            min_chunk,
             settings_burst: settings.burst,
             agent: String::new(),
         })
@@ -235,6 +247,7 @@ impl Listener {
             mode: self.mode,
             // A burst that lies within the limit must not count as lag.
             max_latency: mount::duration(self.max_latency.max(burst)),
+            min_chunk: mount::duration(self.min_chunk),
             user_agent: self.agent,
             head: Bytes::from(head),
             ..ListenerRequest::new(framing, connection.peer)
