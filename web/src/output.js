@@ -10,6 +10,13 @@ import { PlayerError } from './errors.js';
 const LEAD = 0.02;
 /** How far ahead blocks are scheduled, seconds: what a blocked main thread survives. Costs no latency. */
 const HORIZON = 3;
+/**
+ * How far the audio thread may be believed to be ahead of `currentTime`, seconds. Firefox tells the
+ * main thread late, the later the busier that is, and a block handed out for a moment gone by is a seam.
+ */
+const MAX_LAG = 0.25;
+/** How long an observation of the audio clock counts, milliseconds. */
+const CLOCK_WINDOW = 1000;
 /** Time constant of volume changes, seconds: short enough to feel immediate, long enough not to click. */
 const FADE = 0.012;
 
@@ -27,11 +34,30 @@ export class Output {
     this.node.connect(this.context.destination);
     /** @type {Scheduler | null} */
     this.scheduler = null;
+    /** Greatest `currentTime` less wall clock in this window and the one before, ms. */
+    this.clock = { since: 0, now: -Infinity, before: -Infinity };
   }
 
-  /** The context's present frame. */
+  /**
+   * The context's present frame: where the audio thread is, which `currentTime` may be behind.
+   * The greatest distance seen lately between the two clocks tells.
+   */
   get frame() {
-    return Math.round(this.context.currentTime * this.context.sampleRate);
+    const { currentTime, sampleRate, state } = this.context;
+    const { clock } = this;
+    const wall = performance.now();
+    if (state !== 'running') {
+      clock.now = clock.before = -Infinity;
+      return Math.round(currentTime * sampleRate);
+    }
+    if (wall - clock.since > CLOCK_WINDOW) {
+      clock.before = wall - clock.since > 2 * CLOCK_WINDOW ? -Infinity : clock.now;
+      clock.now = -Infinity;
+      clock.since = wall;
+    }
+    clock.now = Math.max(clock.now, currentTime * 1000 - wall);
+    const reached = (wall + Math.max(clock.now, clock.before)) / 1000;
+    return Math.round(Math.min(reached, currentTime + MAX_LAG) * sampleRate);
   }
 
   /** Seconds from the context's clock to the ear, as far as the browser knows. */

@@ -23,8 +23,6 @@ async function play({ page, site }, pcm, { rate = pcm.rate, defect = '', blockMs
     const total = samples.length / 2;
     const planes = [samples.subarray(0, total), samples.subarray(total)];
     const context = await bench.context(rate);
-    // WebKit's clock begins to move some time after the context says it runs.
-    while (context.currentTime < 0.05) await bench.sleep(10);
     const out = new GainNode(context);
     out.connect(context.destination);
     const recorder = await bench.Recorder.tap(out);

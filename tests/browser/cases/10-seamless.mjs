@@ -62,7 +62,7 @@ export default [
         return Promise.all(RATES.map(async (rate) => {
           const what = `${one.kind} ${one.codec} at ${rate}`;
           const src = relay.ws(`${one.mount}?from=start`);
-          return { rate, what, one, ...await listen(page, tools.site, what, { rate, options: { mode: 'complete' } }, { src }) };
+          return { rate, what, one, ...await listen(page, tools.site, what, { rate, options: { mode: 'complete', latency: 0.5 } }, { src }) };
         }));
       }));
       for (const { program } of sources) await program.succeeded();
@@ -118,7 +118,7 @@ export default [
         stream: { stream: relay.url('/noise.opus?from=start') },
       };
       const results = await Promise.all(Object.entries(sources).map(async ([what, source]) =>
-        [what, await listen(page, tools.site, what, { rate: 48000, options: { mode: 'complete' } }, source)]));
+        [what, await listen(page, tools.site, what, { rate: 48000, options: { mode: 'complete', latency: 0.5 } }, source)]));
       await program.succeeded();
       const reference = published(copy)(48000);
       for (const [what, result] of results) {
@@ -180,10 +180,10 @@ export default [
         file(tools, 'noise', 'opus', { seconds: 1.1, more: ['-application', 'lowdelay', '-frame_duration', '5'] }),
       ];
       const chain = chained(tools, links);
-      const appended = await listen(page, tools.site, 'chain-append', { rate: 48000, options: { mode: 'complete' } }, { append: chain.url, seed: 5, largest: 5000 });
+      const appended = await listen(page, tools.site, 'chain-append', { rate: 48000, options: { mode: 'complete', latency: 0.5 } }, { append: chain.url, seed: 5, largest: 5000 });
       const upload = relay.upload('/chain.opus', chain.path, { rate: '24k' });
       await relay.mounted('/chain.opus');
-      const relayed = await listen(page, tools.site, 'chain-relay', { rate: 48000, options: { mode: 'complete' } }, { src: relay.ws('/chain.opus?from=start') });
+      const relayed = await listen(page, tools.site, 'chain-relay', { rate: 48000, options: { mode: 'complete', latency: 0.5 } }, { src: relay.ws('/chain.opus?from=start') });
       await upload.succeeded();
       for (const [what, result] of [['appended', appended], ['through the relay', relayed]]) {
         steady(result, what);
@@ -197,7 +197,7 @@ export default [
       const page = await tools.page();
       // A sine that goes on over the seam would be no sine: the noise shows every frame.
       const album = chained(tools, [0.9, 1.23].map((seconds) => file(tools, 'noise', 'mp3', { seconds })));
-      const result = await listen(page, tools.site, 'album', { rate: 44100, options: { mode: 'complete' } }, { append: album.url, seed: 6, largest: 5000 });
+      const result = await listen(page, tools.site, 'album', { rate: 44100, options: { mode: 'complete', latency: 0.5 } }, { append: album.url, seed: 6, largest: 5000 });
       steady(result, 'album');
       tools.seamless(album.reference(44100), result.recorded, { limit: 2e-4 }, 'album');
     },

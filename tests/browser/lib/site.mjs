@@ -56,7 +56,7 @@ export class Site {
     headers['cross-origin-embedder-policy'] = 'require-corp';
     if (url.searchParams.has('csp')) {
       headers['content-security-policy'] = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; " +
-        "connect-src 'self' http://127.0.0.1:* ws://127.0.0.1:*; worker-src 'self'; style-src 'self'";
+        "connect-src 'self' http://127.0.0.1:* ws://127.0.0.1:*; worker-src 'self'; style-src 'self'; img-src 'self'";
     }
     if (request.method === 'POST') {
       const parts = [];

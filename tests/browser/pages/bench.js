@@ -110,6 +110,17 @@ async function context(sampleRate) {
   const made = new AudioContext(sampleRate ? { sampleRate } : undefined);
   await Promise.race([made.resume(), sleep(5000)]);
   if (made.state !== 'running') throw new Error(`the context stays ${made.state}; is there an audio device?`);
+  // A first context's clock leaps while the device's buffer fills, then waits for
+  // it to drain: in WebKit for most of a second.
+  const patience = performance.now() + 15_000;
+  for (let steady = 0; steady < 5;) {
+    const before = made.currentTime;
+    const at = performance.now();
+    await sleep(60);
+    const pace = (made.currentTime - before) * 1000 / (performance.now() - at);
+    steady = pace > 0.6 && pace < 1.4 ? steady + 1 : 0;
+    if (performance.now() > patience) throw new Error('the audio clock does not run steadily');
+  }
   return made;
 }
 
@@ -159,8 +170,6 @@ class Listening {
     const listening = new Listening();
     const { Player } = await import(module);
     listening.context = own ? await context(rate) : undefined;
-    // WebKit's clock begins to move some time after the context says it runs.
-    while (listening.context && listening.context.currentTime < 0.02) await sleep(5);
     listening.player = new Player(own ? { ...options, context: listening.context } : options);
     listening.context ??= listening.player.context;
     for (const type of EVENTS) {
@@ -222,7 +231,12 @@ class Listening {
 
 /** Appends `bytes` cut at random, waiting for each as a host should. */
 async function appendAll(player, bytes, seed, largest) {
-  for (const piece of pieces(bytes, seed, largest)) await player.append(piece);
+  let count = 0;
+  for (const piece of pieces(bytes, seed, largest)) {
+    await player.append(piece);
+    // Promises alone never let the page breathe.
+    if (++count % 32 === 0) await sleep(0);
+  }
   player.endOfStream();
 }
 

@@ -37,7 +37,11 @@ export async function open(machine, { autoplay = true } = {}) {
       return {
         native: page,
         goto: (url) => page.goto(url, { waitUntil: 'load' }),
-        run: (f, argument) => page.evaluate(f, argument),
+        // As text: BiDi gives an object that occurs twice only once.
+        run: async (f, argument) => {
+          const result = await page.evaluate(`(async () => JSON.stringify(await (${f})(${JSON.stringify(argument)})))()`);
+          return result === undefined ? undefined : JSON.parse(result);
+        },
         errors: async () => errors,
         screenshot: (path) => page.screenshot({ path }),
         close: () => page.close(),
