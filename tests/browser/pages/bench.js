@@ -30,6 +30,7 @@ class Recorder {
     node.connect(this.node);
     // Only nodes that lead to the destination are rendered everywhere.
     this.node.connect(context.destination);
+    if (context.state === 'running') await steady(context);
   }
 
   // Where there is no worklet (a page that is not a secure context).
@@ -105,22 +106,28 @@ function block(ms) {
   while (performance.now() < end);
 }
 
+/**
+ * Waits until the audio clock keeps pace with the wall clock. When a device is
+ * opened the clock leaps while its buffer fills, then waits for that to drain, in
+ * WebKit for most of a second; a first worklet makes WebKit open it anew.
+ */
+async function steady(context) {
+  const patience = performance.now() + 15_000;
+  for (let count = 0; count < 5;) {
+    const before = context.currentTime;
+    const at = performance.now();
+    await sleep(60);
+    const pace = (context.currentTime - before) * 1000 / (performance.now() - at);
+    count = pace > 0.6 && pace < 1.4 ? count + 1 : 0;
+    if (performance.now() > patience) throw new Error('the audio clock does not run steadily');
+  }
+}
+
 /** A context that runs. */
 async function context(sampleRate) {
   const made = new AudioContext(sampleRate ? { sampleRate } : undefined);
   await Promise.race([made.resume(), sleep(5000)]);
   if (made.state !== 'running') throw new Error(`the context stays ${made.state}; is there an audio device?`);
-  // A first context's clock leaps while the device's buffer fills, then waits for
-  // it to drain: in WebKit for most of a second.
-  const patience = performance.now() + 15_000;
-  for (let steady = 0; steady < 5;) {
-    const before = made.currentTime;
-    const at = performance.now();
-    await sleep(60);
-    const pace = (made.currentTime - before) * 1000 / (performance.now() - at);
-    steady = pace > 0.6 && pace < 1.4 ? steady + 1 : 0;
-    if (performance.now() > patience) throw new Error('the audio clock does not run steadily');
-  }
   return made;
 }
 
