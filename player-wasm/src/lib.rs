@@ -15,4 +15,5 @@ pub mod schedule;
 #[cfg(target_arch = "wasm32")]
 pub mod shell;
 pub mod stream;
+pub mod stretch;
 pub mod timeline;
