@@ -108,6 +108,8 @@ pub struct Stats {
     pub concealed_frames: u64,
     /// Frames skipped or thrown away.
     pub dropped_frames: u64,
+    /// Frames repeated or left out by stretching time.
+    pub stretched_frames: u64,
     /// Media bytes received.
     pub bytes_received: u64,
 }

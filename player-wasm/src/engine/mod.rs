@@ -86,16 +86,13 @@ pub struct Engine {
     skip_waited: u32,
     latency_sum: f64,
     latency_count: f64,
-    factor: f64,
 }
 
 impl Engine {
     /// An idle, paused engine.
     pub fn new(mode: Mode, latency: Latency) -> Self {
         let rate = 48_000;
-        let mut prebuffer = Prebuffer::new(mode, latency);
-        // There is no time-stretch behind this engine yet.
-        prebuffer.set_stretch(0.0);
+        let prebuffer = Prebuffer::new(mode, latency);
         Self {
             input: Input::default(),
             render: Render::new(rate, 2),
@@ -126,13 +123,17 @@ impl Engine {
             skip_waited: 0,
             latency_sum: 0.0,
             latency_count: 0.0,
-            factor: 1.0,
         }
     }
 
     /// Changes the latency bounds.
     pub fn set_latency(&mut self, latency: Latency) {
         self.prebuffer.set_latency(latency);
+    }
+
+    /// Largest time-stretch, as a fraction: 0.05 in live mode and 0 otherwise unless set.
+    pub fn set_stretch(&mut self, fraction: f64) {
+        self.prebuffer.set_stretch(fraction);
     }
 
     /// The output's rate in Hz and channel count, the least distance in frames
@@ -360,10 +361,11 @@ impl Engine {
             startup_delay: self.startup_delay,
             predicted_safe_start: measured.predicted_safe_start_ms / 1000.0,
             prebuffer: measured.target_ms / 1000.0,
-            resample_ratio: self.factor,
+            resample_ratio: self.render.factor(),
             drift_ppm: measured.drift_ppm,
             concealed_frames: self.render.concealed_frames(),
             dropped_frames: self.skipped,
+            stretched_frames: self.render.stretched_frames(),
             bytes_received: self.input.bytes,
         }
     }
@@ -512,8 +514,7 @@ impl Engine {
                 self.latency_sum += held;
                 self.latency_count += 1.0;
                 // The correction of clock drift is in it already.
-                self.factor = rate.clamp(0.995, 1.005);
-                self.render.set_factor(self.factor);
+                self.render.set_rate(rate);
                 self.skip_waited = 0;
             }
             Decision::Skip { to_ms } => self.skip(to_ms, quiet),

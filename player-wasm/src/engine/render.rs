@@ -9,8 +9,10 @@ use super::event::{Event, Payload};
 use super::input::{Input, Queued};
 use super::pcm::Pcm;
 use crate::mix::Mixer;
+use crate::prebuffer::drift::MAX_DEVIATION;
 use crate::resample::Resampler;
 use crate::stream::{Decoding, Format, Step};
+use crate::stretch::Stretch;
 use crate::timeline::Timeline;
 
 #[derive(Debug)]
@@ -18,6 +20,9 @@ pub(super) struct Render {
     decoding: Decoding,
     format: Option<Format>,
     mixer: Mixer,
+    stretch: Stretch,
+    /// What the stretcher put out, on its way to the resampler.
+    stretched: Vec<Vec<f32>>,
     resampler: Resampler,
     rate: u32,
     channels: usize,
@@ -30,6 +35,7 @@ pub(super) struct Render {
     finished: bool,
     factor: f64,
     concealed_before: u64,
+    stretched_before: u64,
 }
 
 impl Render {
@@ -38,6 +44,8 @@ impl Render {
             decoding: Decoding::default(),
             format: None,
             mixer: Mixer::new(channels, channels),
+            stretch: Stretch::new(rate, channels),
+            stretched: vec![Vec::new(); channels],
             resampler: Resampler::new(rate, rate, channels),
             rate,
             channels,
@@ -47,6 +55,7 @@ impl Render {
             finished: false,
             factor: 1.0,
             concealed_before: 0,
+            stretched_before: 0,
         }
     }
 
@@ -59,16 +68,32 @@ impl Render {
         self.concealed_before + self.decoding.concealed_frames()
     }
 
-    pub(super) fn set_factor(&mut self, factor: f64) {
+    /// Media consumed per output: within half a per cent by resampling, which
+    /// nobody hears, beyond that by stretching time.
+    pub(super) fn set_rate(&mut self, rate: f64) {
+        let small = (rate - 1.0).abs() <= MAX_DEVIATION + 1e-9;
+        self.stretch.set_tempo(if small { 1.0 } else { rate });
+        let factor = if small { rate } else { 1.0 };
         if (factor - self.factor).abs() > 1e-7 {
             self.factor = factor;
             self.resampler.set_factor(factor);
         }
     }
 
+    /// Input the resampler consumes per output, 1 without drift correction.
+    pub(super) fn factor(&self) -> f64 {
+        self.factor
+    }
+
+    /// Frames repeated or left out by stretching time.
+    pub(super) fn stretched_frames(&self) -> u64 {
+        self.stretched_before + self.stretch.moved()
+    }
+
     /// What was being decoded is dropped; the next packet is at `at`.
     pub(super) fn restart(&mut self, at: MediaTime) {
         self.resampler.reset();
+        self.stretch.reset();
         self.media = at;
         self.rendered = false;
         self.finished = false;
@@ -122,16 +147,17 @@ impl Render {
                         self.rendered = true;
                         timeline.pin(pcm.end(), self.media);
                     }
-                    let (mixer, resampler) = (&mut self.mixer, &mut self.resampler);
-                    pcm.append(|planes| {
-                        if mixer.is_identity() {
-                            let channels = audio.channels();
-                            resampler.process((0..channels).map(|i| audio.channel(i)), planes);
-                        } else {
-                            let mixed = mixer.mix(frames, |i| audio.channel(i));
-                            resampler.process(mixed.iter().map(Vec::as_slice), planes);
-                        }
-                    });
+                    let (mixer, stretch) = (&mut self.mixer, &mut self.stretch);
+                    if mixer.is_identity() {
+                        let channels = audio.channels();
+                        let planes = (0..channels).map(|i| audio.channel(i));
+                        stretch.process(planes, &mut self.stretched);
+                    } else {
+                        let mixed = mixer.mix(frames, |i| audio.channel(i));
+                        let planes = mixed.iter().map(Vec::as_slice);
+                        stretch.process(planes, &mut self.stretched);
+                    }
+                    self.resample(pcm);
                     let rate = self.format.map_or(self.rate, |f| f.sample_rate);
                     let length = Frames(frames as u64);
                     self.media = self.media + MediaDuration::from_frames(length, rate);
@@ -145,7 +171,7 @@ impl Render {
                     Some(Queued::Event(event)) => self.feed(event),
                     Some(Queued::Jump(at)) => self.jump(at, pcm, timeline),
                     None if input.ended() => {
-                        pcm.append(|planes| self.resampler.finish(planes));
+                        self.drain(pcm);
                         self.finished = true;
                     }
                     None => break,
@@ -186,7 +212,7 @@ impl Render {
         self.jumped = true;
         self.media = at;
         if self.rendered {
-            pcm.append(|planes| self.resampler.finish(planes));
+            self.drain(pcm);
             pcm.cut(pcm.end().saturating_sub(super::pcm::FADE as u64));
             timeline.pin(pcm.end(), at);
         } else {
@@ -203,7 +229,7 @@ impl Render {
             }
             Some(old) if old != format => {
                 if (old.sample_rate, old.channels) != (format.sample_rate, format.channels) {
-                    pcm.append(|planes| self.resampler.finish(planes));
+                    self.drain(pcm);
                     self.adapt(format);
                 }
                 events.push_back(Event::CodecChange(format));
@@ -212,16 +238,37 @@ impl Render {
         }
     }
 
+    /// What the stretcher put out goes through the resampler.
+    fn resample(&mut self, pcm: &mut Pcm) {
+        let stretched = &mut self.stretched;
+        let resampler = &mut self.resampler;
+        pcm.append(|planes| resampler.process(stretched.iter().map(Vec::as_slice), planes));
+        for plane in stretched {
+            plane.clear();
+        }
+    }
+
+    /// Puts out what stretcher and resampler hold back; what follows does not continue it.
+    fn drain(&mut self, pcm: &mut Pcm) {
+        self.stretch.finish(&mut self.stretched);
+        self.resample(pcm);
+        pcm.append(|planes| self.resampler.finish(planes));
+        self.stretch.reset();
+    }
+
     fn adapt(&mut self, format: Format) {
         self.mixer = Mixer::new(usize::from(format.channels), self.channels);
+        self.stretched_before += self.stretch.moved();
+        self.stretch = Stretch::new(format.sample_rate, self.channels);
+        self.stretched = vec![Vec::new(); self.channels];
         self.resampler = Resampler::new(format.sample_rate, self.rate, self.channels);
         self.resampler.set_factor(self.factor);
     }
 
-    /// Output frames the resampler still owes for input it has.
+    /// Output frames that stretcher and resampler still owe for input they have.
     fn held(&self) -> u64 {
         let rate = self.format.map_or(self.rate, |f| f.sample_rate);
-        let held = self.resampler.held() as u64 * u64::from(self.rate);
+        let held = (self.resampler.held() + self.stretch.held()) as u64 * u64::from(self.rate);
         held / u64::from(rate.max(1))
     }
 }

@@ -364,3 +364,37 @@ fn hostile_input_is_told_and_bounded() {
     }
     assert!(told == 1 && engine.full(), "{told}");
 }
+
+#[test]
+fn a_live_stream_short_of_margin_is_stretched_and_keeps_its_pitch() {
+    let (headers, pages) = opus_pages(12.0);
+    let mut sim = Sim::new(Mode::Live, Latency::AUTO, RATE);
+    // The first page comes 200 ms after it was complete: a long path.
+    sim.advance(300);
+    sim.engine.push_bytes(sim.now, &headers);
+    let mut level = Vec::new();
+    for page in &pages {
+        sim.engine.push_bytes(sim.now, page);
+        sim.poll();
+        let (from, to) = sim.engine.buffered(sim.frame);
+        level.push(to.since(from).as_secs_f64());
+        sim.advance(100);
+    }
+    assert_eq!(sim.count(|e| matches!(e, Event::Waiting { .. })), 0);
+    // 5 % of some ten seconds more is held than at the start.
+    let gained = level[level.len() - 1] - level[10];
+    assert!((0.35..0.6).contains(&gained), "{gained} s, {level:?}");
+    let moved = sim.engine.stats(sim.frame).stretched_frames as f64 / f64::from(RATE);
+    assert!((moved - gained).abs() < 0.1, "{moved} s");
+    let sound = &sim.sound()[9_600..];
+    let crossings = sound.windows(2).filter(|w| w[0] < 0.0 && w[1] >= 0.0);
+    let hz = crossings.count() as f64 / (sound.len() as f64 / f64::from(RATE));
+    assert!((hz - 440.0).abs() < 2.0, "{hz} Hz");
+    let steepest = |x: &[f32]| {
+        x.windows(2)
+            .map(|w| (w[1] - w[0]).abs())
+            .fold(0.0, f32::max)
+    };
+    let plain = reference(&[headers, pages.concat()].concat());
+    assert!(steepest(sound) < 1.1 * steepest(&plain[9_600..]), "click");
+}

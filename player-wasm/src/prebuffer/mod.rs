@@ -26,7 +26,7 @@
 //! ```text
 //! first start   floor + start·(2 − stretch/0.05)·path + per_answer·answer + start_spread·spread + lead
 //! start again   floor + restart_spread·spread + lead
-//! playing       floor + play·path + play_spread·spread + lead
+//! playing       floor + play·path + play_spread·spread + lead      (start for play without stretch)
 //! path        = 1 − exp(−answer / wire)
 //! lead        = rest · ((1 − stretch)/r − 1), capped while the length is unknown
 //! ```
@@ -296,11 +296,16 @@ impl Prebuffer {
         }
     }
 
-    /// Margin wanted while playing.
+    /// Margin wanted while playing. Without time-stretch, music keeps its pitch: no more than at the start.
     fn wanted(&self, now: f64, lead: f64) -> f64 {
         let t = &self.tuning;
+        let room = if self.stretch > 0.0 {
+            t.play_ms
+        } else {
+            self.start_margin()
+        };
         self.bounded(
-            t.floor_ms + t.play_ms * self.path() + t.play_spread * self.arrivals.spread(now) + lead,
+            t.floor_ms + room * self.path() + t.play_spread * self.arrivals.spread(now) + lead,
         )
     }
 

@@ -105,11 +105,11 @@ impl Engine {
         self.core.set_latency(latency(min, max));
     }
 
-    /// Largest time-stretch the prebuffer may ask for. There is none yet: the
-    /// value is ignored.
+    /// Largest time-stretch the prebuffer may ask for, as a fraction (0: off, at most 0.05).
+    /// Without a call 0.05 in live mode, 0 in complete mode.
     #[wasm_bindgen(js_name = setStretch)]
     pub fn set_stretch(&mut self, fraction: f64) {
-        let _ = fraction;
+        self.core.set_stretch(fraction);
     }
 
     /// The output's rate and channel count; blocks are delivered in these.
@@ -293,6 +293,7 @@ impl Engine {
             ("driftPpm", stats.drift_ppm.into()),
             ("concealedFrames", (stats.concealed_frames as f64).into()),
             ("droppedFrames", (stats.dropped_frames as f64).into()),
+            ("stretchedFrames", (stats.stretched_frames as f64).into()),
             ("bytesReceived", (stats.bytes_received as f64).into()),
             ("decodeTimeMs", self.busy_ms.into()),
         ])
