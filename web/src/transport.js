@@ -111,12 +111,12 @@ function socket(ws, on, { url, plainNext = false } = {}) {
   /** @param {number} code @param {string} reason */
   const closed = async (code, reason) => {
     let verdict = null;
-    if (!opened && url) {
+    if (!opened && url && plainNext) {
+      plainNext = false;
       // The browser keeps the handshake's status to itself; plain HTTP tells it.
       verdict = await whyRefused(url, signal);
       if (signal.aborted) return;
-      if (!verdict && plainNext) {
-        plainNext = false;
+      if (!verdict) {
         current = new WebSocket(url);
         listen(current);
         return;
