@@ -13,6 +13,7 @@ mod front;
 pub mod http;
 pub mod ingest;
 pub mod mount;
+pub mod publish;
 pub mod server;
 
 pub use config::Config;

@@ -21,6 +21,13 @@ struct Arguments {
 enum Command {
     /// Run the relay.
     Serve(Box<Serve>),
+    /// Send a file, paced in real time, or standard input to a relay.
+    Publish {
+        /// An MP3 or Ogg/Opus file, or - for standard input.
+        input: String,
+        /// http://source:PASSWORD@HOST:PORT/mount
+        url: String,
+    },
     /// Say every mistake of a configuration file, with line and key.
     CheckConfig {
         /// The file.
@@ -60,6 +67,7 @@ struct Serve {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Serve(serve) => run(&serve),
+        Command::Publish { input, url } => publish(&input, &url),
         Command::CheckConfig { file } => check(&file),
     };
     match outcome {
@@ -69,6 +77,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn publish(input: &str, url: &str) -> anyhow::Result<ExitCode> {
+    let to = url.parse().map_err(anyhow::Error::msg)?;
+    let password = std::env::var("SEAMCAST_SOURCE_PASSWORD").ok();
+    relay_server::publish::publish(input, &to, password.as_deref()).map_err(anyhow::Error::msg)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn read(file: &std::path::Path) -> anyhow::Result<String> {

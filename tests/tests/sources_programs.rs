@@ -426,3 +426,57 @@ fn titles_reach_the_api_and_framed_listeners() {
         Some(2)
     );
 }
+
+#[test]
+fn our_own_client_paces_a_file() {
+    require(&["ffmpeg", "curl"]);
+    let relay = Relay::start();
+    let scratch = Scratch::new("publish");
+    let binary = std::env::var_os("SEAMCAST_RELAY").map_or_else(
+        || {
+            let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+                || tests::support::workspace_root().join("target"),
+                Into::into,
+            );
+            let profile = if cfg!(debug_assertions) {
+                "debug"
+            } else {
+                "release"
+            };
+            target.join(profile).join("relay-server")
+        },
+        std::path::PathBuf::from,
+    );
+    for (name, mp3) in [("a.opus", false), ("a.mp3", true)] {
+        let file = tone_file(&scratch, name, mp3, 3 * 48_000);
+        let url = relay
+            .url(&format!("/{name}"))
+            .replace("://", &format!("://{}@", user()));
+        let begin = std::time::Instant::now();
+        let publish = |url: &str| {
+            Program::new(&binary)
+                .arg("publish")
+                .arg(&file)
+                .arg(url)
+                .finish()
+        };
+        let out = publish(&url).expect("publish ends");
+        assert!(out.status.success(), "{}", out.stderr);
+        // Three seconds less the lead of one.
+        let took = begin.elapsed().as_secs_f64();
+        assert!((1.5..6.0).contains(&took), "{took} s");
+        let pcm = decode_silently(
+            &whole_programme(&relay, &format!("/{name}")),
+            mp3,
+            48_000,
+            2,
+        );
+        assert!(pcm.frames() >= 3 * 48_000, "{} frames", pcm.frames());
+        let refused = publish(&url.replace(Relay::PASSWORD, "wrong")).expect("publish ends");
+        assert!(
+            !refused.status.success() && refused.stderr.contains("401"),
+            "{}",
+            refused.stderr
+        );
+    }
+}

@@ -187,7 +187,7 @@ impl Value {
 /// Writes a length of time as [`Value::duration`] reads it.
 pub(super) fn show_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
-    if millis % 1000 == 0 {
+    if millis.is_multiple_of(1000) {
         format!("\"{}s\"", millis / 1000)
     } else {
         format!("\"{millis}ms\"")

@@ -54,15 +54,15 @@ impl Reverb {
     pub(super) fn next(&mut self, input: (f32, f32)) -> (f32, f32) {
         const DECAY: f32 = 0.86;
         let mut out = [0.0; 4];
-        for n in 0..4 {
-            out[n] = self.lines[n][self.at[n]];
-            self.dark[n] += 0.45 * (out[n] - self.dark[n]);
+        for (n, out) in out.iter_mut().enumerate() {
+            *out = self.lines[n][self.at[n]];
+            self.dark[n] += 0.45 * (*out - self.dark[n]);
         }
         let [a, b, c, d] = self.dark.map(|x| x * 0.5 * DECAY);
         let mixed = [a + b + c + d, a - b + c - d, a + b - c - d, a - b - c + d];
         let feed = [input.0, input.1, input.0, input.1];
-        for n in 0..4 {
-            self.lines[n][self.at[n]] = feed[n] + mixed[n];
+        for (n, (feed, mixed)) in feed.into_iter().zip(mixed).enumerate() {
+            self.lines[n][self.at[n]] = feed + mixed;
             self.at[n] = (self.at[n] + 1) % self.lines[n].len();
         }
         (out[0] + out[2] * 0.7, out[1] + out[3] * 0.7)

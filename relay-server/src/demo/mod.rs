@@ -59,7 +59,7 @@ pub(crate) async fn play(relay: Arc<Relay>) {
         for (slot, name) in feeds.iter_mut().zip(MOUNTS) {
             let fresh = slot.is_none();
             if fresh {
-                if blocks % 50 == 0 {
+                if blocks.is_multiple_of(50) {
                     *slot = enter(&relay, name);
                 }
                 if slot.is_none() {

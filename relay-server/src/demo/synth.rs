@@ -101,14 +101,14 @@ impl Synth {
             let octave = if beat == 26 { 12 } else { 0 };
             self.bass.strike(hertz(chord.bass + octave), force);
         }
-        if beat % 2 == 0 {
+        if beat.is_multiple_of(2) {
             self.arpeggio(section, chord, beat);
         }
         self.percussion(section, beat);
     }
 
     fn arpeggio(&mut self, section: &Section, chord: Chord, beat: u64) {
-        let accent = beat % 8 == 0;
+        let accent = beat.is_multiple_of(8);
         if !accent && self.dice.unit() > section.density {
             return;
         }
@@ -147,7 +147,7 @@ impl Synth {
             4 | 12 => self.brushes[1].strike(0.55 * level, 16.0),
             _ => {}
         }
-        if beat % 2 == 0 || self.dice.unit() < 0.25 {
+        if beat.is_multiple_of(2) || self.dice.unit() < 0.25 {
             let force = 0.16 + 0.16 * self.dice.unit();
             self.brushes[0].strike(force * level, 55.0);
         }

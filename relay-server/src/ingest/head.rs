@@ -111,17 +111,16 @@ pub fn sniff(bytes: &[u8]) -> Verdict {
         .iter()
         .take_while(|b| matches!(b, b'\r' | b'\n'))
         .count();
+    if skipped > 64 {
+        return Verdict::TooLong;
+    }
     let rest = &bytes[skipped..];
     let starts = |word: &[u8]| rest.len() >= word.len() && rest.starts_with(word);
     let may_start = |word: &[u8]| rest.len() < word.len() && word.starts_with(rest);
     let always = [&b"SOURCE "[..], b"OPTIONS * "];
     let body = [&b"PUT "[..], b"POST "];
     if always.iter().chain(&body).any(|word| may_start(word)) {
-        return if skipped > 64 {
-            Verdict::TooLong
-        } else {
-            Verdict::More
-        };
+        return Verdict::More;
     }
     let ours = always.iter().any(|word| starts(word));
     if !ours && !body.iter().any(|word| starts(word)) {

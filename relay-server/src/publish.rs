@@ -1,0 +1,245 @@
+//! A source client: sends a file, paced by its own media time, or standard
+//! input as it comes, to a relay.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use seamcast_media::demux::{Demuxer, Event};
+use seamcast_media::units::{Frames, MediaDuration};
+
+use crate::mount::percent_decode;
+
+/// How far ahead of real time a file is sent, so that listeners get a burst.
+const LEAD: Duration = Duration::from_secs(1);
+/// Bytes sent at a time.
+const BLOCK: usize = 4096;
+/// How long the relay may take to answer or to accept bytes.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where to publish.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Destination {
+    authority: String,
+    path: String,
+    /// `user:password`, decoded.
+    credentials: Option<String>,
+}
+
+impl std::fmt::Debug for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "http://{}{}", self.authority, self.path)
+    }
+}
+
+impl std::str::FromStr for Destination {
+    type Err = String;
+
+    /// Reads `http://source:PASSWORD@HOST:PORT/mount` (or `icecast://…`).
+    fn from_str(url: &str) -> Result<Self, String> {
+        let rest = ["http://", "icecast://"]
+            .iter()
+            .find_map(|scheme| url.strip_prefix(scheme))
+            .ok_or("the URL must begin with http:// or icecast://")?;
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        if path.len() < 2 {
+            return Err("the URL names no mount; write http://HOST:8000/live.opus".into());
+        }
+        let (credentials, host) = match authority.rsplit_once('@') {
+            Some((credentials, host)) => (percent_decode(credentials, false), host),
+            None => (None, authority),
+        };
+        let port = host
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let authority = if port {
+            host.to_owned()
+        } else {
+            format!("{host}:8000")
+        };
+        Ok(Self {
+            authority,
+            path: path.to_owned(),
+            credentials,
+        })
+    }
+}
+
+/// How far into the programme the bytes sent so far reach. Pure.
+#[derive(Debug, Default)]
+pub struct Pace {
+    demuxer: Demuxer,
+    rate: u32,
+    sent: MediaDuration,
+}
+
+impl Pace {
+    /// Takes the next bytes; returns the media time up to their end.
+    pub fn advance(&mut self, bytes: &[u8]) -> Duration {
+        self.demuxer.push(bytes);
+        while let Some(event) = self.demuxer.poll() {
+            match event {
+                Event::Config(config) => self.rate = config.sample_rate,
+                Event::Packet(packet) => {
+                    let trims = packet.trim_start + packet.trim_end;
+                    let frames = Frames(u64::from(packet.duration.saturating_sub(trims)));
+                    self.sent += MediaDuration::from_frames(frames, self.rate);
+                }
+                _ => {}
+            }
+        }
+        Duration::from_millis(self.sent.as_millis())
+    }
+}
+
+/// Publishes `input` (`-` is standard input) until it ends. `password` is used
+/// when the URL has none.
+///
+/// # Errors
+/// When the input cannot be read, or the relay refuses or goes away.
+pub fn publish(input: &str, to: &Destination, password: Option<&str>) -> Result<(), String> {
+    let (mut reader, paced): (Box<dyn Read>, bool) = if input == "-" {
+        (Box::new(io::stdin()), false)
+    } else {
+        let path = Path::new(input);
+        if path.is_dir() {
+            return Err(format!(
+                "{input} is a folder; name one MP3 or Ogg/Opus file"
+            ));
+        }
+        let file = std::fs::File::open(path).map_err(|e| format!("cannot read {input}: {e}"))?;
+        (Box::new(file), true)
+    };
+    let mut relay = Connection::open(to, password)?;
+    let start = Instant::now();
+    let mut pace = Pace::default();
+    let mut block = vec![0; BLOCK];
+    loop {
+        let read = match reader.read(&mut block) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(format!("cannot read {input}: {error}")),
+        };
+        relay.send(&block[..read])?;
+        if paced {
+            let due = pace.advance(&block[..read]).saturating_sub(LEAD);
+            // Always against the start: waits never add up to a drift.
+            std::thread::sleep(due.saturating_sub(start.elapsed()));
+        }
+    }
+    relay.finish()
+}
+
+struct Connection {
+    socket: TcpStream,
+    name: String,
+}
+
+impl Connection {
+    fn open(to: &Destination, password: Option<&str>) -> Result<Self, String> {
+        let name = format!("{to:?}");
+        let failed = |error: io::Error| format!("{name}: {error}");
+        let mut socket = TcpStream::connect(&to.authority)
+            .map_err(|error| format!("cannot connect to {}: {error}", to.authority))?;
+        socket.set_read_timeout(Some(TIMEOUT)).map_err(failed)?;
+        socket.set_write_timeout(Some(TIMEOUT)).map_err(failed)?;
+        let credentials = to
+            .credentials
+            .clone()
+            .or_else(|| password.map(|password| format!("source:{password}")))
+            .ok_or(
+                "no credentials; write http://source:PASSWORD@… or set SEAMCAST_SOURCE_PASSWORD",
+            )?;
+        let basic = base64::engine::general_purpose::STANDARD.encode(credentials);
+        let head = format!(
+            "PUT {} HTTP/1.1\r\nHost: {}\r\nAuthorization: Basic {basic}\r\nUser-Agent: \
+             relay-server/{}\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n",
+            to.path,
+            to.authority,
+            env!("CARGO_PKG_VERSION")
+        );
+        socket.write_all(head.as_bytes()).map_err(failed)?;
+        let mut relay = Self { socket, name };
+        match relay.answer()? {
+            100 => Ok(relay),
+            status => Err(format!("{}: the relay answered {status}", relay.name)),
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
+        chunk.extend_from_slice(bytes);
+        chunk.extend_from_slice(b"\r\n");
+        self.socket.write_all(&chunk).map_err(|error| {
+            // The relay says why before it closes.
+            match self.answer() {
+                Ok(status) => format!("{}: the relay answered {status}", self.name),
+                Err(why) if why.contains("answered") => why,
+                Err(_) => format!("{}: {error}", self.name),
+            }
+        })
+    }
+
+    fn finish(mut self) -> Result<(), String> {
+        let ended = self.socket.write_all(b"0\r\n\r\n");
+        ended.map_err(|error| format!("{}: {error}", self.name))?;
+        match self.answer()? {
+            200 => Ok(()),
+            status => Err(format!("{}: the relay answered {status}", self.name)),
+        }
+    }
+
+    /// Reads a response head; for an error its body is the message.
+    fn answer(&mut self) -> Result<u16, String> {
+        let failed = |error: io::Error| format!("{}: no answer: {error}", self.name);
+        let limited = self.socket.try_clone().map_err(failed)?.take(64 * 1024);
+        let mut lines = BufReader::new(limited);
+        let mut first = String::new();
+        lines.read_line(&mut first).map_err(failed)?;
+        let status = first
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
+        let Some(status) = status else {
+            return Err(format!("{}: the relay closed the connection", self.name));
+        };
+        let mut line = String::new();
+        while lines.read_line(&mut line).map_err(failed)? > 0 && !line.trim().is_empty() {
+            line.clear();
+        }
+        if status < 400 {
+            return Ok(status);
+        }
+        let mut body = String::new();
+        let _ = lines.read_line(&mut body);
+        Err(format!(
+            "{}: the relay answered {status}: {}",
+            self.name,
+            body.trim()
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_urls_and_hides_passwords() {
+        let to: Destination = "icecast://source:a%40b@host/live.opus?x=1"
+            .parse()
+            .expect("url");
+        assert_eq!(
+            (to.authority.as_str(), to.path.as_str()),
+            ("host:8000", "/live.opus?x=1")
+        );
+        assert_eq!(to.credentials.as_deref(), Some("source:a@b"));
+        assert!(!format!("{to:?}").contains("a@b"));
+        for bad in ["https://host/x", "http://host", "http://host/", "live.opus"] {
+            assert!(bad.parse::<Destination>().is_err(), "{bad}");
+        }
+    }
+}
