@@ -12,6 +12,7 @@ use crate::demo;
 use crate::fanout::{self, Fanout};
 use crate::files::{self, Files};
 use crate::front;
+use crate::input;
 use crate::mount::{Registry, TICK};
 
 /// What every connection needs.
@@ -23,6 +24,8 @@ pub struct Relay {
     pub fanout: Fanout,
     /// The files below the data folder, if there is one.
     pub files: Option<Files>,
+    /// What inputs and forwards are doing.
+    pub board: input::Board,
     /// When it started.
     pub started: Instant,
     /// Connections that are not listeners.
@@ -86,6 +89,7 @@ impl Relay {
             files,
             config: RwLock::new(Arc::new(config)),
             mounts: Registry::default(),
+            board: input::Board::default(),
             started: Instant::now(),
             connections: AtomicU64::new(0),
             counters: Counters::default(),
@@ -149,6 +153,7 @@ pub async fn serve(
             ticking.mounts.tick(Instant::now());
         }
     });
+    input::start(&relay);
     if relay.config().demo {
         tokio::spawn(demo::play(relay.clone()));
     }

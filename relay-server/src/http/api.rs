@@ -141,6 +141,31 @@ async fn kick(connection: &Connection, mount: &Mount, id: &str) -> Response {
     }
 }
 
+/// What the relay opens itself: an array, for the administrator only, because
+/// it names addresses.
+pub(super) async fn inputs(
+    State(connection): State<Connection>,
+    headers: HeaderMap,
+    uri: http::Uri,
+) -> Response {
+    if !is_admin(&connection, &headers, uri.query()) {
+        return unauthorized();
+    }
+    fresh(&connection.relay.board.inputs())
+}
+
+/// Where audio is passed on to: an array, for the administrator only.
+pub(super) async fn forwards(
+    State(connection): State<Connection>,
+    headers: HeaderMap,
+    uri: http::Uri,
+) -> Response {
+    if !is_admin(&connection, &headers, uri.query()) {
+        return unauthorized();
+    }
+    fresh(&connection.relay.board.forwards())
+}
+
 /// 401 for administration.
 pub(super) fn unauthorized() -> Response {
     let why = "this needs the admin token: Authorization: Bearer TOKEN";

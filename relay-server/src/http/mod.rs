@@ -121,6 +121,8 @@ fn router(connection: Connection) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics::metrics))
         .route("/api/mounts", get(api::mounts))
+        .route("/api/inputs", get(api::inputs))
+        .route("/api/forwards", get(api::forwards))
         .route("/api/mounts/{*rest}", any(api::mount))
         .route("/api/{*rest}", any(api::unknown))
         .route("/files/{*path}", any(file))

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use seamcast_media::demux::Event;
 use tokio::sync::watch;
 
 use super::auth::{self, Presented};
@@ -172,6 +173,20 @@ impl Feed {
         Self::enter(relay, name, settings, declared, info)
     }
 
+    /// As [`Feed::internal`], with properties of the mount's own.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_settings(
+        relay: &Arc<Relay>,
+        name: &str,
+        settings: crate::config::Mount,
+        declared: Declared,
+        info: SourceInfo,
+    ) -> Result<Self, Refusal> {
+        Self::enter(relay, name, settings, declared, info)
+    }
+
     fn enter(
         relay: &Arc<Relay>,
         name: &str,
@@ -231,12 +246,7 @@ impl Feed {
     /// When they can no longer become audio (415), or the source was replaced
     /// (410).
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        let taken = bytes.len() as u64;
-        self.relay
-            .counters
-            .source_bytes
-            .fetch_add(taken, std::sync::atomic::Ordering::Relaxed);
-        self.mount.count_source_bytes(taken);
+        self.count(bytes.len() as u64);
         let session = self.session.clone();
         let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = session.push(bytes);
@@ -250,6 +260,29 @@ impl Feed {
         self.clamped = clamped;
         outcome.map_err(|error| self.unusable(error, offset))?;
         drained
+    }
+
+    /// Takes packets, holes and faults that were found elsewhere in `bytes`
+    /// bytes of input.
+    ///
+    /// # Errors
+    /// When the source was replaced (410).
+    pub fn push_events(
+        &mut self,
+        bytes: u64,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Result<(), Refusal> {
+        self.count(bytes);
+        let session = self.session.clone();
+        let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
+        session.push_events(bytes, events);
+        self.drain(&mut session)
+    }
+
+    fn count(&self, bytes: u64) {
+        let total = &self.relay.counters.source_bytes;
+        total.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+        self.mount.count_source_bytes(bytes);
     }
 
     fn unusable(&self, error: session::Error, offset: u64) -> Refusal {

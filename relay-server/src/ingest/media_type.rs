@@ -18,6 +18,8 @@ pub enum Declared {
     Sniff,
     /// Raw PCM.
     Pcm(Format),
+    /// Packets that were demuxed already.
+    Packets,
 }
 
 /// A media type the relay does not take. The client's fault; 415.

@@ -75,6 +75,8 @@ enum Stage {
     First(Vec<u8>),
     Container(Box<Demuxer>),
     WavHeader(Vec<u8>),
+    /// Nothing to parse: packets come by [`Session::push_events`].
+    Packets,
     /// Samples; bytes left of them when a header said how many.
     Pcm(Box<Pipeline>, Option<u64>),
 }
@@ -104,6 +106,7 @@ impl Session {
     pub fn new(config: Config) -> Result<Self, Error> {
         let stage = match config.declared {
             Declared::Sniff => Stage::First(Vec::new()),
+            Declared::Packets => Stage::Packets,
             Declared::Pcm(format) => Stage::Pcm(Box::new(pipeline(format, config.encode)?), None),
         };
         Ok(Self {
@@ -137,6 +140,7 @@ impl Session {
                 self.sniff(first)?;
             }
             Stage::Container(demuxer) => demuxer.push(bytes),
+            Stage::Packets => {}
             Stage::WavHeader(header) => {
                 header.extend_from_slice(bytes);
                 self.wav_header()?;
@@ -155,6 +159,20 @@ impl Session {
             return Err(self.no_audio());
         }
         Ok(())
+    }
+
+    /// Takes what a demuxer elsewhere found (RTP, files); then poll until
+    /// `None`. Audio must be declared as [`Declared::Packets`], but holes and
+    /// faults may be told of any stream.
+    pub fn push_events(&mut self, bytes: u64, events: impl IntoIterator<Item = Event>) {
+        self.bytes += bytes;
+        for event in events {
+            if let Event::Fault(fault) = &event {
+                self.faults += 1;
+                self.last_fault = Some(fault.message.clone());
+            }
+            self.events.push_back(event);
+        }
     }
 
     /// Starts the timeline at the mount's position, in answer to
@@ -219,6 +237,7 @@ impl Session {
                 self.stage = Stage::Container(Box::new(demuxer));
             }
             Stage::Container(demuxer) => demuxer.finish(),
+            Stage::Packets => {}
             Stage::WavHeader(_) => {
                 return Err(Error::NotAudio(format!(
                     "the WAV header is not complete after {} bytes",
@@ -358,7 +377,7 @@ impl Session {
             let event = match &mut self.stage {
                 Stage::Container(demuxer) => demuxer.poll(),
                 Stage::Pcm(pipeline, _) => pipeline.poll(),
-                Stage::First(_) | Stage::WavHeader(_) => None,
+                Stage::First(_) | Stage::WavHeader(_) | Stage::Packets => None,
             };
             let Some(event) = event else { break };
             if let Event::Fault(fault) = &event {

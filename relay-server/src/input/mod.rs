@@ -1,0 +1,181 @@
+//! Audio that the relay opens itself: `[[input]]` of the configuration.
+
+mod backoff;
+mod packets;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use seamcast_media::rtp;
+use serde_json::{Value, json};
+
+pub use backoff::Backoff;
+
+use crate::config::{self, Input, InputKind};
+use crate::forward;
+use crate::mount::SourceInfo;
+use crate::server::Relay;
+
+/// What inputs and forwards are doing, for the API.
+#[derive(Debug, Default)]
+pub struct Board {
+    inputs: RwLock<Vec<Arc<Status>>>,
+    /// Where audio is passed on to.
+    pub targets: RwLock<Vec<Arc<forward::Target>>>,
+}
+
+/// One input as the API shows it.
+#[derive(Debug)]
+pub struct Status {
+    kind: &'static str,
+    mount: String,
+    state: Mutex<&'static str>,
+    error: Mutex<String>,
+    /// Datagrams or pieces received.
+    pub(crate) packets: AtomicU64,
+    /// Bytes in them.
+    pub(crate) bytes: AtomicU64,
+    /// Datagrams from addresses that may not send, or of a second sender.
+    pub(crate) refused: AtomicU64,
+    /// Datagrams that could not be read.
+    pub(crate) malformed: AtomicU64,
+    /// Times it was opened, connected or started.
+    pub(crate) starts: AtomicU64,
+    rtp: Mutex<Option<(rtp::Stats, rtp::Filled)>>,
+}
+
+impl Status {
+    fn new(kind: &'static str, mount: &str) -> Arc<Self> {
+        Arc::new(Self {
+            kind,
+            mount: mount.to_owned(),
+            state: Mutex::new("waiting"),
+            error: Mutex::default(),
+            packets: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            malformed: AtomicU64::new(0),
+            starts: AtomicU64::new(0),
+            rtp: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn is(&self, state: &'static str) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// Notes and logs what is wrong, unless it was said last.
+    pub(crate) fn failed(&self, why: &str) {
+        let mut error = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        if *error != why {
+            tracing::warn!(mount = %self.mount, input = self.kind, "{why}");
+            why.clone_into(&mut error);
+        }
+    }
+
+    fn saw_rtp(&self, stats: rtp::Stats, filled: rtp::Filled) {
+        *self.rtp.lock().unwrap_or_else(PoisonError::into_inner) = Some((stats, filled));
+    }
+
+    fn describe(&self) -> Value {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let state = *self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let error = self
+            .error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let rtp = *self.rtp.lock().unwrap_or_else(PoisonError::into_inner);
+        let rtp = rtp.map(|(stats, filled)| {
+            json!({
+                "received": stats.received,
+                "lost": stats.lost,
+                "duplicates": stats.duplicates,
+                "late": stats.late,
+                "reordered": stats.reordered,
+                "concealed_frames": filled.concealed,
+                "silent_frames": filled.silent,
+                "hole_frames": filled.holes,
+                "unusable": filled.unusable,
+                "discontinuities": filled.discontinuities,
+            })
+        });
+        json!({
+            "kind": self.kind,
+            "mount": self.mount,
+            "state": state,
+            "error": error,
+            "packets": load(&self.packets),
+            "bytes": load(&self.bytes),
+            "refused": load(&self.refused),
+            "malformed": load(&self.malformed),
+            "starts": load(&self.starts),
+            "rtp": rtp,
+        })
+    }
+}
+
+impl Board {
+    fn add(&self, kind: &'static str, mount: &str) -> Arc<Status> {
+        let status = Status::new(kind, mount);
+        self.inputs
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(status.clone());
+        status
+    }
+
+    /// Every input: an array.
+    pub fn inputs(&self) -> Value {
+        let inputs = self.inputs.read().unwrap_or_else(PoisonError::into_inner);
+        Value::Array(inputs.iter().map(|input| input.describe()).collect())
+    }
+
+    /// Every target of a forward: an array.
+    pub fn forwards(&self) -> Value {
+        let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
+        Value::Array(targets.iter().map(|target| target.describe()).collect())
+    }
+}
+
+/// Opens everything that the configuration names. What cannot be opened is
+/// said in the log and tried again.
+pub(crate) fn start(relay: &Arc<Relay>) {
+    let config = relay.config();
+    forward::start(relay);
+    for input in &config.inputs {
+        let status = relay.board.add(input.kind.name(), &input.mount);
+        let (relay, input) = (relay.clone(), input.clone());
+        match input.kind {
+            InputKind::Udp | InputKind::Rtp => {
+                tokio::spawn(async move { packets::run(&relay, &input, &status).await });
+            }
+            kind => status.failed(&format!("kind {:?} is not in this build", kind.name())),
+        }
+    }
+}
+
+/// Properties of the mount that `input` feeds: voice is cut shorter, unless
+/// the mount has an entry of its own.
+pub(crate) fn mount_settings(config: &config::Config, input: &Input) -> config::Mount {
+    let mut settings = config.mount(&input.mount);
+    let own = config.mounts.iter().any(|(name, _)| *name == input.mount);
+    if matches!(input.kind, InputKind::Udp | InputKind::Rtp) && !own {
+        settings.chunk = Duration::from_millis(40);
+        settings.prebuffer = Duration::from_secs(1);
+    }
+    if !input.chunk.is_zero() {
+        settings.chunk = input.chunk;
+    }
+    settings
+}
+
+/// How an input presents itself.
+pub(crate) fn info(input: &Input, peer: String) -> SourceInfo {
+    SourceInfo {
+        peer,
+        protocol: input.kind.name(),
+        ..SourceInfo::default()
+    }
+}
