@@ -162,7 +162,7 @@ fn text_frame(id: &[u8], content: &[u8]) -> Option<(String, String)> {
     let mut strings = decode_text(encoding, bytes).into_iter();
     let first = strings.next()?;
     let (name, value) = if name.is_empty() {
-        (first.to_uppercase(), strings.next()?)
+        (first.to_ascii_uppercase(), strings.next()?)
     } else {
         (name.to_owned(), first)
     };
