@@ -16,6 +16,7 @@ pub mod ingest;
 pub mod input;
 pub mod mount;
 pub mod publish;
+pub mod record;
 pub mod server;
 
 pub use config::Config;

@@ -33,6 +33,12 @@ enum Command {
         /// The file.
         file: PathBuf,
     },
+    /// Make the time index of recordings again.
+    Reindex {
+        /// Recordings (`.opus`, `.mp3`).
+        #[arg(required = true)]
+        recordings: Vec<PathBuf>,
+    },
 }
 
 /// Flags win over `SEAMCAST_…` variables, and those over the file.
@@ -69,6 +75,7 @@ fn main() -> ExitCode {
         Command::Serve(serve) => run(&serve),
         Command::Publish { input, url } => publish(&input, &url),
         Command::CheckConfig { file } => check(&file),
+        Command::Reindex { recordings } => reindex(&recordings),
     };
     match outcome {
         Ok(code) => code,
@@ -103,6 +110,15 @@ fn check(file: &std::path::Path) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+fn reindex(recordings: &[PathBuf]) -> anyhow::Result<ExitCode> {
+    for recording in recordings {
+        let entries = relay_server::record::index::rebuild_file(recording)
+            .with_context(|| format!("cannot index {}", recording.display()))?;
+        println!("{}: {entries} entries", recording.display());
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// File, then environment, then flags.

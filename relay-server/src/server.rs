@@ -14,6 +14,7 @@ use crate::files::{self, Files};
 use crate::front;
 use crate::input;
 use crate::mount::{Registry, TICK};
+use crate::record::Recorder;
 
 /// What every connection needs.
 pub struct Relay {
@@ -161,6 +162,10 @@ pub async fn serve(
         let shoutcast = TcpListener::bind(address).await?;
         tokio::spawn(front::accept_shoutcast(relay.clone(), shoutcast));
     }
+    let recorder = match &relay.config().data_dir {
+        Some(root) => Some(Recorder::start(&relay, root)?),
+        None => None,
+    };
     shutdown.await;
     relay.draining.send_replace(true);
     let limit = relay.config().drain;
@@ -175,5 +180,9 @@ pub async fn serve(
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     tick.abort();
+    if let Some(recorder) = recorder {
+        // It writes to disk, so not on a thread that others wait for.
+        let _ = tokio::task::spawn_blocking(move || recorder.finish()).await;
+    }
     Ok(())
 }

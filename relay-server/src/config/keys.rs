@@ -402,6 +402,60 @@ pub(super) const MOUNT: &[Key<Mount>] = &[
         },
         |m| Some(m.complexity.to_string())
     ),
+    key!(
+        "record",
+        "whether the programme is recorded below recordings/ of the data folder",
+        |m, v| {
+            m.record = v.boolean()?;
+            Ok(())
+        },
+        |m| Some(m.record.to_string())
+    ),
+    key!(
+        "record_max_bytes",
+        "size at which a recording goes on in another file; 0 for no limit",
+        |m, v| {
+            m.recording.max_bytes = v.bytes()?;
+            Ok(())
+        },
+        |m| Some(m.recording.max_bytes.to_string())
+    ),
+    key!(
+        "record_max_time",
+        "length at which a recording goes on in another file; 0 for no limit",
+        |m, v| {
+            m.recording.max_time = v.duration()?;
+            Ok(())
+        },
+        |m| Some(show_duration(m.recording.max_time))
+    ),
+    key!(
+        "record_sync",
+        "how much of a recording a power cut may lose",
+        |m, v| {
+            m.recording.sync = v.duration()?;
+            Ok(())
+        },
+        |m| Some(show_duration(m.recording.sync))
+    ),
+    key!(
+        "record_keep",
+        "how long recordings are kept; 0 for ever",
+        |m, v| {
+            m.recording.keep = v.duration()?;
+            Ok(())
+        },
+        |m| Some(show_duration(m.recording.keep))
+    ),
+    key!(
+        "record_keep_bytes",
+        "most bytes of a mount's finished recordings, oldest removed first; 0 for no limit",
+        |m, v| {
+            m.recording.keep_bytes = v.bytes()?;
+            Ok(())
+        },
+        |m| Some(m.recording.keep_bytes.to_string())
+    ),
 ];
 
 /// The key that a source's query may set under `name`.

@@ -108,6 +108,10 @@ pub struct Mount {
     pub bitrate: u32,
     /// Opus encoder complexity, 0 to 10.
     pub complexity: u32,
+    /// Whether the programme is recorded.
+    pub record: bool,
+    /// How.
+    pub recording: crate::record::Settings,
 }
 
 impl Default for Mount {
@@ -132,6 +136,8 @@ impl Default for Mount {
             encode: Encode::Auto,
             bitrate: 0,
             complexity: 9,
+            record: false,
+            recording: crate::record::Settings::default(),
         }
     }
 }

@@ -71,6 +71,16 @@ impl Mount {
                 "connected_at": unix_seconds(on_air.since),
             })
         });
+        let recording = inner.recording.as_ref().map(|(stats, path)| {
+            json!({
+                "file": path.as_ref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy()),
+                "seconds": stats.recorded.as_secs_f64(),
+                "missed_seconds": stats.missed.as_secs_f64(),
+                "bytes": stats.bytes,
+                "files": stats.files,
+                "errors": stats.errors,
+            })
+        });
         let info = inner.last.clone().unwrap_or_default();
         let text = |name: &str| inner.tags.get(name).and_then(Value::as_str).unwrap_or("");
         let stats = inner.stats;
@@ -106,6 +116,7 @@ impl Mount {
             "ended": head.status == Status::Ended,
             "created_at": unix_seconds(self.created),
             "source": source,
+            "recording": recording,
             "stats": {
                 "source_bytes": stats.source_bytes,
                 "chunks": stats.chunks,

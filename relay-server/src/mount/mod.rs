@@ -98,6 +98,8 @@ struct Inner {
     recent: (u64, u64),
     tags: Map<String, Value>,
     stats: Stats,
+    /// What was recorded, and the file being written.
+    recording: Option<(crate::record::Stats, Option<std::path::PathBuf>)>,
 }
 
 /// One stream: its log, and who feeds it.
@@ -151,6 +153,7 @@ impl Mount {
                 recent: (0, 0),
                 tags: Map::new(),
                 stats: Stats::default(),
+                recording: None,
             }),
             ready: watch::Sender::new(false),
         })
@@ -325,6 +328,15 @@ impl Mount {
     /// Counts a source's bytes.
     pub(crate) fn count_source_bytes(&self, bytes: u64) {
         self.inner().stats.source_bytes += bytes;
+    }
+
+    /// Notes how the recording stands.
+    pub(crate) fn note_recording(
+        &self,
+        stats: crate::record::Stats,
+        path: Option<&std::path::Path>,
+    ) {
+        self.inner().recording = Some((stats, path.map(std::path::Path::to_path_buf)));
     }
 
     /// Notes how many samples a source had clamped.

@@ -1,0 +1,213 @@
+//! Recordings: a mount with `record` is copied, page by page and frame by
+//! frame as its listeners get it, into `recordings/MOUNT/` of the data folder.
+//!
+//! One thread serves all mounts: several times a second it reads what their
+//! logs have got and writes it. It never makes anyone wait; the log is its queue.
+
+pub mod index;
+mod retention;
+mod segment;
+mod tape;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::mount::{Mount, duration};
+use crate::server::Relay;
+use tape::{Policy, Tape};
+
+pub use tape::Stats;
+
+/// How often logs are copied.
+const INTERVAL: Duration = Duration::from_millis(200);
+/// How often old recordings are looked for.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Settings of one mount's recordings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Most bytes of one file; 0 for no limit.
+    pub max_bytes: u64,
+    /// Most time in one file; zero for no limit.
+    pub max_time: Duration,
+    /// How much a power cut may lose.
+    pub sync: Duration,
+    /// How long recordings are kept; zero for ever.
+    pub keep: Duration,
+    /// Most bytes of a mount's finished recordings; 0 for no limit.
+    pub keep_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_bytes: 0,
+            max_time: Duration::from_secs(3600),
+            sync: Duration::from_secs(1),
+            keep: Duration::ZERO,
+            keep_bytes: 0,
+        }
+    }
+}
+
+/// The recording thread; it writes what is left when told to stop.
+#[derive(Debug)]
+pub struct Recorder {
+    stop: mpsc::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+struct Reel {
+    mount: Arc<Mount>,
+    tape: Tape,
+    pruned: Instant,
+    failing: bool,
+}
+
+impl Recorder {
+    /// Starts it; recordings go below `root`.
+    ///
+    /// # Errors
+    /// When no thread can be had.
+    pub fn start(relay: &Arc<Relay>, root: &Path) -> std::io::Result<Self> {
+        let (stop, stopped) = mpsc::channel();
+        let relay = Arc::downgrade(relay);
+        let root = root.join("recordings");
+        let thread = std::thread::Builder::new()
+            .name("recorder".to_owned())
+            .spawn(move || run(&relay, &root, &stopped))?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Writes everything there is and ends.
+    pub fn finish(self) {
+        // An error only means that the thread has ended already.
+        let _ = self.stop.send(());
+        if self.thread.join().is_err() {
+            tracing::error!("the recording thread had failed; recordings may lack their end");
+        }
+    }
+}
+
+fn run(relay: &Weak<Relay>, root: &Path, stopped: &mpsc::Receiver<()>) {
+    let mut reels: HashMap<String, Reel> = HashMap::new();
+    loop {
+        let last = !matches!(
+            stopped.recv_timeout(INTERVAL),
+            Err(mpsc::RecvTimeoutError::Timeout)
+        );
+        let Some(relay) = relay.upgrade() else { return };
+        let now = Instant::now();
+        for mount in relay.mounts.all() {
+            let known = reels.contains_key(mount.log.epoch());
+            if mount.settings.record && !known && mount.is_ready() && !mount.is_over() {
+                let tape = Tape::new(mount.log.clone(), &folder(root, &mount.name), now);
+                let epoch = mount.log.epoch().to_owned();
+                reels.insert(
+                    epoch,
+                    Reel {
+                        mount,
+                        tape,
+                        pruned: now,
+                        failing: false,
+                    },
+                );
+            }
+        }
+        reels.retain(|_, reel| !reel.turn(root, now, last));
+        if last {
+            return;
+        }
+    }
+}
+
+impl Reel {
+    /// Copies what is new; true when the recording is complete.
+    fn turn(&mut self, root: &Path, now: Instant, last: bool) -> bool {
+        let settings = &self.mount.settings.recording;
+        let policy = Policy {
+            max_bytes: settings.max_bytes,
+            max_duration: duration(settings.max_time),
+            sync_interval: if last { Duration::ZERO } else { settings.sync },
+        };
+        let name = |extension: &str| format!("{}.{extension}", stamp(SystemTime::now()));
+        let outcome = self.tape.advance(now, &policy, name);
+        self.mount
+            .note_recording(self.tape.stats(), self.tape.path());
+        let name = &self.mount.name;
+        match &outcome {
+            Err(error) if !self.failing => {
+                tracing::error!(mount = %name, %error, "cannot record; trying again every second");
+                self.failing = true;
+            }
+            Ok(_) if self.failing && self.tape.path().is_some() => {
+                let missed = self.tape.stats().missed.as_secs_f64();
+                tracing::info!(mount = %name, missed_seconds = missed, "recording goes on");
+                self.failing = false;
+            }
+            _ => {}
+        }
+        if now.saturating_duration_since(self.pruned) >= RETENTION_INTERVAL
+            || matches!(outcome, Ok(true))
+        {
+            self.pruned = now;
+            let folder = folder(root, name);
+            if let Err(error) =
+                retention::prune(&folder, settings, self.tape.path(), SystemTime::now())
+            {
+                tracing::warn!(mount = %name, %error, "cannot remove old recordings");
+            }
+        }
+        matches!(outcome, Ok(true))
+    }
+}
+
+/// Where a mount's recordings are.
+fn folder(root: &Path, mount: &str) -> PathBuf {
+    root.join(mount.trim_start_matches('/'))
+}
+
+/// UTC with milliseconds, sortable and without characters that a URL escapes.
+fn stamp(time: SystemTime) -> String {
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let (days, seconds) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    // Days to a civil date, by counting years of 400, as in Howard Hinnant's
+    // `civil_from_days`.
+    let z = days + 719_468;
+    let (era, day_of_era) = (z / 146_097, z % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!(
+        "{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}.{:03}Z",
+        since.subsec_millis()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_are_civil_time() {
+        let at = |seconds| stamp(SystemTime::UNIX_EPOCH + Duration::from_millis(seconds));
+        assert_eq!(at(0), "19700101T000000.000Z");
+        assert_eq!(at(951_782_399_999), "20000228T235959.999Z");
+        assert_eq!(at(951_782_400_000), "20000229T000000.000Z");
+        assert_eq!(at(1_795_256_435_120), "20261121T102035.120Z");
+    }
+}

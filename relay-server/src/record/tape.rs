@@ -1,0 +1,284 @@
+//! A cursor that copies one mount's log into recordings.
+//!
+//! The log is the queue between live listeners and the disk: a disk that is
+//! slow or full only lets the cursor fall behind, and what history drops
+//! meanwhile is a counted gap.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use seamcast_media::units::{MediaDuration, MediaTime};
+
+use super::segment::{Piece, Segment};
+use crate::fanout::wire::Framing;
+use crate::mount::log::{Chunk, Entry, Kind, Log, Status};
+
+/// Entries copied in one go, so that one busy mount does not hold up others.
+const BATCH: usize = 256;
+/// How long a failed disk is left alone.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// When recordings are cut and synchronised.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Policy {
+    /// Most bytes of one file; 0 for no limit.
+    pub max_bytes: u64,
+    /// Most media in one file; zero for no limit.
+    pub max_duration: MediaDuration,
+    /// How much a power cut may lose.
+    pub sync_interval: Duration,
+}
+
+/// What a tape has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Bytes written.
+    pub bytes: u64,
+    /// Media written.
+    pub recorded: MediaDuration,
+    /// Media that is missing because the disk failed or was too slow.
+    pub missed: MediaDuration,
+    /// Failed writes.
+    pub errors: u64,
+    /// Files begun.
+    pub files: u64,
+}
+
+/// Copies one log.
+#[derive(Debug)]
+pub(crate) struct Tape {
+    log: Arc<Log>,
+    folder: PathBuf,
+    segment: Option<Segment>,
+    extension: &'static str,
+    /// Generation whose headers the current file has.
+    generation: Option<u32>,
+    /// Entry to be read next.
+    next: u64,
+    /// History dropped entries before `next`.
+    skipped: bool,
+    /// Programme position after the newest chunk taken.
+    reached: Option<MediaTime>,
+    /// Where to go on after a failed write.
+    written: Mark,
+    synced: Instant,
+    retry_at: Option<Instant>,
+    stats: Stats,
+}
+
+/// How far everything is in the file.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    next: u64,
+    generation: Option<u32>,
+    reached: Option<MediaTime>,
+    stats: Stats,
+}
+
+impl Tape {
+    /// Records `log` into files in `folder`.
+    pub(crate) fn new(log: Arc<Log>, folder: &Path, now: Instant) -> Self {
+        let next = log.head().oldest;
+        Self {
+            log,
+            folder: folder.to_path_buf(),
+            segment: None,
+            extension: "",
+            generation: None,
+            next,
+            skipped: false,
+            reached: None,
+            written: Mark {
+                next,
+                ..Mark::default()
+            },
+            synced: now,
+            retry_at: None,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Copies what is new. `name` makes the name of a new file from its
+    /// extension. True when nothing more will come and everything is on disk.
+    ///
+    /// # Errors
+    /// What the disk said. It is tried again after a second, from where it
+    /// failed; only what history has dropped by then is missed.
+    pub(crate) fn advance(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        name: impl Fn(&str) -> String,
+    ) -> io::Result<bool> {
+        if self.retry_at.is_some_and(|at| now < at) {
+            return Ok(false);
+        }
+        self.retry_at = None;
+        let outcome = self.copy(now, policy, &name);
+        if outcome.is_err() {
+            if let Some(segment) = &mut self.segment {
+                segment.discard();
+            }
+            let Mark {
+                next,
+                generation,
+                reached,
+                stats,
+            } = self.written;
+            (self.next, self.generation, self.reached) = (next, generation, reached);
+            self.stats = Stats {
+                errors: self.stats.errors + 1,
+                ..stats
+            };
+            self.written.stats.errors = self.stats.errors;
+            self.retry_at = Some(now + RETRY);
+        }
+        outcome
+    }
+
+    fn copy(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        name: &dyn Fn(&str) -> String,
+    ) -> io::Result<bool> {
+        let mut entries = Vec::new();
+        loop {
+            if !self.log.read(self.next, BATCH, &mut entries) {
+                self.next = self.log.head().oldest;
+                self.skipped = true;
+                continue;
+            }
+            if entries.is_empty() {
+                break;
+            }
+            for entry in entries.drain(..) {
+                self.take(&entry, policy, name)?;
+                self.next = entry.index + 1;
+            }
+            self.write()?;
+        }
+        let over = self.log.head().status == Status::Ended;
+        if over || now.saturating_duration_since(self.synced) >= policy.sync_interval {
+            self.synced = now;
+            if let Some(segment) = &mut self.segment {
+                segment.sync()?;
+            }
+        }
+        if over {
+            self.segment = None;
+        }
+        Ok(over)
+    }
+
+    fn take(
+        &mut self,
+        entry: &Entry,
+        policy: &Policy,
+        name: &dyn Fn(&str) -> String,
+    ) -> io::Result<()> {
+        match &entry.kind {
+            Kind::Chunk(chunk) => self.chunk(chunk, policy, name),
+            Kind::Metadata(metadata) => match &mut self.segment {
+                Some(segment) => segment.title(metadata.at, &metadata.tags),
+                None => Ok(()),
+            },
+            Kind::Offline(_) | Kind::Online(_) | Kind::End(_) => Ok(()),
+        }
+    }
+
+    fn chunk(
+        &mut self,
+        chunk: &Chunk,
+        policy: &Policy,
+        name: &dyn Fn(&str) -> String,
+    ) -> io::Result<()> {
+        let extension = match chunk.generation.config.codec.as_str() {
+            "opus" => "opus",
+            _ => "mp3",
+        };
+        if self.must_cut(policy) || extension != self.extension {
+            self.write()?;
+            if let Some(mut done) = self.segment.take() {
+                done.sync()?;
+            }
+        }
+        let payload = chunk.wire.slices(Framing::HttpRaw).concat();
+        let intro = chunk.generation.intro(&payload);
+        let segment = match &mut self.segment {
+            Some(segment) => segment,
+            none => {
+                let segment =
+                    Segment::create(&self.folder.join(name(extension)), chunk.media_time())?;
+                let segment = none.insert(segment);
+                self.extension = extension;
+                self.generation = None;
+                self.stats.files += 1;
+                if let Some(tags) = &chunk.tags {
+                    segment.title(chunk.media_time(), &tags.tags)?;
+                }
+                segment
+            }
+        };
+        let number = chunk.generation.number;
+        let intro: &[u8] = if self.generation == Some(number) {
+            &[]
+        } else {
+            intro.bytes(Framing::HttpRaw)
+        };
+        self.generation = Some(number);
+        segment.add(&Piece {
+            intro,
+            payload: &payload,
+            at: chunk.media_time(),
+            duration: chunk.duration(),
+        });
+        if self.skipped
+            && let Some(reached) = self.reached
+        {
+            self.stats.missed += chunk.media_time().since(reached);
+        }
+        self.skipped = false;
+        self.reached = Some(chunk.end());
+        self.stats.recorded += chunk.duration();
+        self.stats.bytes += (intro.len() + payload.len()) as u64;
+        Ok(())
+    }
+
+    fn must_cut(&self, policy: &Policy) -> bool {
+        self.segment.as_ref().is_some_and(|segment| {
+            let bytes = policy.max_bytes != 0 && segment.len() >= policy.max_bytes;
+            let time = policy.max_duration != MediaDuration::ZERO
+                && segment.duration() >= policy.max_duration;
+            bytes || time
+        })
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if let Some(segment) = &mut self.segment {
+            segment.write()?;
+        }
+        self.written = Mark {
+            next: self.next,
+            generation: self.generation,
+            reached: self.reached,
+            stats: self.stats,
+        };
+        Ok(())
+    }
+
+    /// What was done so far.
+    pub(crate) fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// The file being written.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.segment.as_ref().map(Segment::path)
+    }
+}
+
+#[cfg(test)]
+mod tests;

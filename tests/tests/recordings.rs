@@ -1,0 +1,159 @@
+//! Recordings with the real relay: what is on disk is what was broadcast,
+//! also when the relay is killed in the middle.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tests::support::http::request;
+use tests::support::{
+    Encoding, Pcm, Program, Relay, RelayOptions, Running, Scratch, Seeded, encode, opusdec_decode,
+    require,
+};
+
+const CONFIG: &str = "[defaults]\nrecord = true\n";
+
+fn relay() -> Relay {
+    Relay::start_with(&RelayOptions {
+        config: Some(CONFIG.to_owned()),
+        ..RelayOptions::default()
+    })
+}
+
+/// The recordings of a mount, oldest first.
+fn recordings(relay: &Relay, mount: &str) -> Vec<PathBuf> {
+    let folder = relay.scratch.file(&format!("recordings/{mount}"));
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = files
+        .map(|f| f.path())
+        .filter(|p| p.extension().is_some_and(|e| e == "opus"))
+        .collect();
+    files.sort();
+    files
+}
+
+/// ffmpeg publishing a file in real time.
+fn publish(relay: &Relay, file: &std::path::Path, mount: &str) -> Running {
+    Program::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-re", "-i"])
+        .arg(file)
+        .args([
+            "-c",
+            "copy",
+            "-content_type",
+            "audio/ogg",
+            "-flush_packets",
+            "1",
+            "-page_duration",
+            "20000",
+            "-f",
+            "ogg",
+        ])
+        .arg(relay.icecast_url(mount))
+        .spawn()
+        .expect("ffmpeg")
+}
+
+#[test]
+fn a_recording_decodes_to_what_was_broadcast() {
+    require(&["ffmpeg", "opusdec"]);
+    let relay = relay();
+    let scratch = Scratch::new("recording");
+    let source = scratch.file("source.opus");
+    encode(
+        &Pcm::noise(48_000, 2, 48_000 * 3, 0.3, 1),
+        Encoding::Opus(&["-b:a", "96k"]),
+        &source,
+    )
+    .expect("encode");
+    publish(&relay, &source, "/a.opus")
+        .wait(Duration::from_secs(60))
+        .expect("published");
+    relay.wait_for(
+        "/api/mounts/a.opus",
+        "\"state\":\"ended\"",
+        Duration::from_secs(20),
+    );
+    let until = Instant::now() + Duration::from_secs(10);
+    let whole = opusdec_decode(&source).expect("opusdec");
+    loop {
+        let files = recordings(&relay, "a.opus");
+        if let [file] = &files[..]
+            && let Ok(recorded) = opusdec_decode(file)
+            && recorded.frames() == whole.frames()
+        {
+            assert!(recorded.samples == whole.samples);
+            // It is also served, as any file.
+            let name = file
+                .file_name()
+                .expect("name")
+                .to_string_lossy()
+                .into_owned();
+            let served = request(
+                relay.address,
+                "GET",
+                &format!("/files/recordings/a.opus/{name}"),
+                "",
+            );
+            assert!(served.body == std::fs::read(file).expect("file"));
+            break;
+        }
+        assert!(Instant::now() < until, "not recorded: {files:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// How often the relay is killed; `SEAMCAST_KILLS` asks for more.
+fn kills() -> usize {
+    std::env::var("SEAMCAST_KILLS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(8)
+}
+
+#[test]
+fn a_kill_loses_at_most_the_last_second() {
+    require(&["ffmpeg", "opusdec"]);
+    let scratch = Scratch::new("kills");
+    let source = scratch.file("source.opus");
+    encode(
+        &Pcm::noise(48_000, 1, 48_000 * 30, 0.3, 2),
+        Encoding::Opus(&["-b:a", "48k"]),
+        &source,
+    )
+    .expect("encode");
+    let whole = opusdec_decode(&source).expect("opusdec");
+    let mut random = Seeded::new(77);
+    for round in 0..kills() {
+        let mut relay = relay();
+        let mut client = publish(&relay, &source, "/a.opus");
+        relay.wait_for("/api/mounts", "\"state\":\"live\"", Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(1500 + random.below(1500) as u64));
+        let (_, api) = relay.fetch("/api/mounts/a.opus");
+        let api: serde_json::Value = serde_json::from_str(&api).expect("json");
+        let taken = api["media_time"].as_f64().expect("media_time");
+        relay.process.signal(9);
+        let _ = relay.process.wait(Duration::from_secs(10));
+        client.kill();
+        let files = recordings(&relay, "a.opus");
+        assert_eq!(files.len(), 1, "round {round}");
+        let recorded = opusdec_decode(&files[0]).expect("the recording plays");
+        let seconds = recorded.frames() as f64 / 48_000.0;
+        assert!(
+            seconds >= taken - 1.0,
+            "round {round}: {seconds} s of {taken} s"
+        );
+        assert!(
+            recorded.samples[..] == whole.samples[..recorded.samples.len()],
+            "round {round}"
+        );
+        // The index agrees with one made from the recording alone.
+        let index = PathBuf::from(format!("{}.index", files[0].display()));
+        let kept = std::fs::read(&index).expect("index");
+        assert!(relay_server::record::index::rebuild_file(&files[0]).expect("rebuilt") > 0);
+        let rebuilt = std::fs::read(&index).expect("index");
+        assert!(
+            rebuilt.starts_with(&kept[..kept.len() / 16 * 16]),
+            "round {round}"
+        );
+    }
+}
