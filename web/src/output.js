@@ -6,8 +6,8 @@
 import { Output as Scheduler } from '../dist/player/glue.js';
 import { PlayerError } from './errors.js';
 
-/** Least time between handing a block out and its start, seconds. */
-const LEAD = 0.02;
+/** Least time from reading the clock to the start of a block, seconds: the first decode lies in between, and some clocks are read late. */
+const LEAD = 0.05;
 /** How far ahead blocks are scheduled, seconds: what a blocked main thread survives. Costs no latency. */
 const HORIZON = 3;
 /**
