@@ -40,7 +40,7 @@ await build({
   ...common, entryPoints: ['src/index.js', 'src/decoder.js', 'src/element.js'], outdir: player, splitting: true, chunkNames: 'shared-[hash]', plugins: [glue],
 });
 for (const name of ['index.d.ts', 'decoder.d.ts', 'element.d.ts']) cpSync(join(here, 'src', name), join(player, name));
-for (const name of ['LICENSE-MIT', 'LICENSE-APACHE']) cpSync(join(here, '..', name), join(player, name));
+for (const name of ['LICENSE-MIT', 'LICENSE-APACHE', 'THIRD-PARTY.md']) cpSync(join(here, '..', name), join(player, name));
 
 // The page loads the very files that the package ships.
 await build({
