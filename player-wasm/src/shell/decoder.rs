@@ -122,6 +122,17 @@ impl Sink {
             stage.resize_with(channels, Vec::new);
         }
         let staged = stage.iter().map(Vec::len).max().unwrap_or(0);
+        // All before was mono: its second channel is a copy.
+        if self.moved.len() == 1 && channels > 1 {
+            let (Some(first), Some(parts)) = (stage.first().cloned(), self.moved.first().cloned())
+            else {
+                return;
+            };
+            if let Some(second) = stage.get_mut(1) {
+                *second = first;
+            }
+            self.moved.push(parts);
+        }
         for (index, plane) in stage.iter_mut().enumerate().take(channels) {
             // A channel that begins now was silent before.
             plane.resize(staged, 0.0);

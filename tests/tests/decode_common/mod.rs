@@ -57,6 +57,9 @@ impl Decoded {
                 Item::Audio(audio) => {
                     let before = self.frames();
                     let count = audio.channels().max(self.planes.len());
+                    if self.planes.len() == 1 && count > 1 {
+                        self.planes.push(self.planes[0].clone());
+                    }
                     self.planes.resize_with(count, || vec![0.0; before]);
                     for (index, plane) in self.planes.iter_mut().enumerate() {
                         let from = if index == 1 && audio.channels() == 1 {
