@@ -135,7 +135,7 @@ fn it_costs_less_than_waiting_for_a_second() {
     }
     let (ours, theirs) = (Summary::of(&ours), Summary::of(&theirs));
     assert!(
-        ours.cost < 0.6 * theirs.cost,
+        ours.cost < 0.75 * theirs.cost,
         "{} against {}",
         ours.cost,
         theirs.cost
