@@ -37,12 +37,14 @@
 
 mod arrivals;
 pub mod drift;
+mod gaps;
 mod histogram;
 mod tuning;
 mod types;
 
 use arrivals::Arrivals;
 use drift::{Drift, MAX_DEVIATION};
+use gaps::Gaps;
 pub use tuning::Tuning;
 pub use types::{Decision, Latency, Mode, Stats};
 
@@ -76,6 +78,7 @@ pub struct Prebuffer {
     round_trip: Option<f64>,
     tuning: Tuning,
     arrivals: Arrivals,
+    gaps: Gaps,
     drift: Drift,
     ended: bool,
     playing: bool,
@@ -96,6 +99,7 @@ impl Prebuffer {
             round_trip: None,
             tuning: Tuning::DEFAULT,
             arrivals: Arrivals::new(),
+            gaps: Gaps::default(),
             drift: Drift::new(),
             ended: false,
             playing: false,
@@ -138,8 +142,26 @@ impl Prebuffer {
     }
 
     /// A chunk became decodable. `now_ms` is when its bytes arrived; chunks come in media order.
+    ///
+    /// A chunk that starts later than the last one ended leaves a hole that is never waited for; one that
+    /// starts before what has arrived begins anew, as after [`Prebuffer::on_discontinuity`].
     pub fn on_arrival(&mut self, now_ms: f64, media_start_ms: f64, media_duration_ms: f64) {
-        self.arrivals.add(now_ms, media_start_ms, media_duration_ms);
+        if ![now_ms, media_start_ms].iter().all(|v| v.is_finite())
+            || !(media_duration_ms > 0.0 && media_duration_ms < f64::INFINITY)
+        {
+            return;
+        }
+        let start = self
+            .gaps
+            .arrival(media_start_ms, media_duration_ms)
+            .unwrap_or_else(|| {
+                self.gaps = Gaps::default();
+                self.arrivals.restart();
+                self.gaps
+                    .arrival(media_start_ms, media_duration_ms)
+                    .unwrap_or(media_start_ms)
+            });
+        self.arrivals.add(now_ms, start, media_duration_ms);
     }
 
     /// No chunk will follow.
@@ -168,6 +190,7 @@ impl Prebuffer {
     /// The stream was cut (seek, reconnect at another position): forget positions, keep what was learnt of the network.
     pub fn on_discontinuity(&mut self) {
         self.arrivals.restart();
+        self.gaps = Gaps::default();
         self.drift.on_discontinuity();
         self.ended = false;
         self.playing = false;
@@ -183,6 +206,7 @@ impl Prebuffer {
                 until_ms: f64::INFINITY,
             };
         }
+        let playhead_ms = self.gaps.contiguous(playhead_ms);
         if self.playing {
             self.while_playing(now_ms, playhead_ms, quiet)
         } else {
@@ -256,7 +280,7 @@ impl Prebuffer {
         }
         if self.mode == Mode::Live && margin - wanted > self.skip_beyond() {
             return Decision::Skip {
-                to_ms: playhead + (margin - wanted),
+                to_ms: self.gaps.programme(playhead + (margin - wanted)),
             };
         }
         // A twentieth of slack between stretching and the drift loop, so that they do not take turns.
@@ -347,7 +371,7 @@ impl Prebuffer {
         let rest = self
             .total
             .map_or(t.rest_ms + t.rest_per_heard * a.received(), |total| {
-                (total - a.head()).max(0.0)
+                (self.gaps.contiguous(total) - a.head()).max(0.0)
             });
         if trend < 0.0 {
             return trend * rest;
@@ -598,6 +622,56 @@ mod tests {
         );
         p.on_playing(450.0, 0.0);
         assert_eq!(rate(&mut p, now, playhead), 1.0);
+    }
+
+    #[test]
+    fn a_hole_is_no_margin() {
+        // 20 ms chunks at real time; after 2 s the programme jumps by 5 s.
+        let chunk = |k: u32| {
+            (
+                150.0 + f64::from(k) * 20.0,
+                f64::from(k) * 20.0 + if k < 100 { 0.0 } else { 5_000.0 },
+                20.0,
+            )
+        };
+        let chunks: Vec<_> = (0..110).map(chunk).collect();
+        let bounds = Latency {
+            min_ms: 0.0,
+            max_ms: 400.0,
+        };
+        let mut p = after(Mode::Live, bounds, &chunks);
+        p.on_playing(550.0, 0.0);
+        let now = 150.0 + 109.0 * 20.0;
+        // 400 ms behind on either side of the hole: neither skips nor hurries.
+        assert!((rate(&mut p.clone(), now, 1_780.0) - 1.0).abs() < 0.001);
+        assert_eq!(p.stats().spread_ms, 0.0);
+        let now = now + 300.0;
+        for k in 110..125 {
+            let c = chunk(k);
+            p.on_arrival(c.0, c.1, c.2);
+        }
+        assert!((rate(&mut p, now, 7_080.0) - 1.0).abs() < 0.001);
+    }
+
+    #[test]
+    fn nonsense_is_ignored() {
+        let mut p = Prebuffer::new(Mode::Live, Latency::AUTO);
+        for (now, start, duration) in [
+            (f64::NAN, 0.0, 20.0),
+            (0.0, f64::INFINITY, 20.0),
+            (0.0, 0.0, -1.0),
+            (0.0, 0.0, 0.0),
+            (0.0, 0.0, f64::NAN),
+        ] {
+            p.on_arrival(now, start, duration);
+        }
+        assert_eq!(
+            p.decide(0.0, 0.0, false),
+            Decision::Wait {
+                until_ms: f64::INFINITY
+            }
+        );
+        assert_eq!(p.stats(), Stats::default());
     }
 
     #[test]
