@@ -9,6 +9,7 @@
 
 pub mod chunk;
 pub mod demux;
+pub mod icy;
 pub mod mp3;
 pub mod ogg;
 pub mod opus;

@@ -128,6 +128,33 @@ pub(super) const TOP: &[Key<Config>] = &[
         |c| Some(show_list(&c.origins))
     ),
     key!(
+        "speech_url",
+        "speech service behind POST /v1/audio/speech, such as \"https://api.openai.com/v1/audio/speech\"; not shown",
+        |c, v| {
+            c.speech_url = Secret::new(v.text()?);
+            Ok(())
+        },
+        |_| None
+    ),
+    key!(
+        "speech_key",
+        "its api key; callers then give the source password as theirs, else their own key is passed on",
+        |c, v| {
+            c.speech_key = Secret::new(v.text()?);
+            Ok(())
+        },
+        |_| None
+    ),
+    key!(
+        "speech_mount",
+        "mount that speech feeds, without its extension",
+        |c, v| {
+            c.speech_mount = mount_name(v)?;
+            Ok(())
+        },
+        |c| Some(show_text(&c.speech_mount))
+    ),
+    key!(
         "demo",
         "make the demo mounts /demo.opus and /demo.mp3",
         |c, v| {

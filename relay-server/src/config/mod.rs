@@ -183,6 +183,12 @@ pub struct Config {
     pub admin_token: Secret,
     /// Origins of pages that may open WebSockets and read answers; `*` allows all.
     pub origins: Vec<String>,
+    /// Speech service that `POST /v1/audio/speech` is passed on to.
+    pub speech_url: Secret,
+    /// Its key; callers then need the source password.
+    pub speech_key: Secret,
+    /// Mount that speech feeds, without its extension.
+    pub speech_mount: String,
     /// Whether to make the demo mounts.
     pub demo: bool,
     /// Whether sources may create mounts that are not configured.
@@ -224,6 +230,9 @@ impl Default for Config {
             source_password: Secret::default(),
             admin_token: Secret::default(),
             origins: vec!["*".to_owned()],
+            speech_url: Secret::default(),
+            speech_key: Secret::default(),
+            speech_mount: "/speech".to_owned(),
             demo: false,
             open_mounts: true,
             max_mounts: 256,

@@ -58,7 +58,19 @@ pub(super) async fn mount(
     method: Method,
     headers: HeaderMap,
     uri: http::Uri,
+    body: axum::body::Bytes,
 ) -> Response {
+    if let Some(name) = rest.strip_suffix("/pull") {
+        if !is_admin(&connection, &headers, uri.query()) {
+            return unauthorized();
+        }
+        let name = format!("/{}", name.trim_matches('/'));
+        return match method {
+            Method::POST => super::pull::start(&connection, &name, &body).await,
+            Method::DELETE => super::pull::stop(&connection, &name),
+            _ => method_not_allowed(&method, "POST, DELETE"),
+        };
+    }
     let registry = &connection.relay.mounts;
     let named = |name: &str| registry.find(&format!("/{}", name.trim_matches('/')));
     if let Some(mount) = named(&rest) {

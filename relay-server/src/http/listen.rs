@@ -96,6 +96,9 @@ async fn get(connection: &Connection, path: &str, request: &Parts) -> Response {
             return source(connection, request, upgrade).await;
         }
     }
+    if connection.relay.board.want(path) {
+        fetched(connection, path).await;
+    }
     let Some(mount) = connection.relay.mounts.find(path) else {
         if upgrade.is_none()
             && let Some(file) = pages::file(&config, path, headers).await
@@ -403,5 +406,15 @@ async fn source(connection: &Connection, request: &Parts, upgrade: &Upgrade) -> 
                 .await
         }
         Err(why) => error(StatusCode::BAD_REQUEST, "bad_request", &why),
+    }
+}
+/// Waits for a mount that is fetched on demand.
+async fn fetched(connection: &Connection, path: &str) {
+    let until = tokio::time::Instant::now() + FIRST_AUDIO;
+    let there = |mount: std::sync::Arc<crate::mount::Mount>| mount.is_ready() && !mount.is_over();
+    while !connection.relay.mounts.find(path).is_some_and(there)
+        && tokio::time::Instant::now() < until
+    {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }

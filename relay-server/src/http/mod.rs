@@ -7,6 +7,7 @@ mod listen;
 mod metrics;
 mod pages;
 mod policy;
+mod pull;
 
 use std::future::{pending, poll_fn};
 use std::io;
@@ -121,6 +122,7 @@ fn router(connection: Connection) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics::metrics))
         .route("/api/mounts", get(api::mounts))
+        .route("/v1/audio/speech", axum::routing::post(pull::speech))
         .route("/api/inputs", get(api::inputs))
         .route("/api/forwards", get(api::forwards))
         .route("/api/mounts/{*rest}", any(api::mount))

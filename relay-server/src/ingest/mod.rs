@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod feed;
+mod flac;
 pub(crate) mod framed;
 pub mod head;
 pub mod media_type;

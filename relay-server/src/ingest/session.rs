@@ -9,6 +9,7 @@ use seamcast_media::pcm::Clamped;
 use seamcast_media::units::{MediaDuration, MediaTime};
 use seamcast_media::wav;
 
+use super::flac;
 use super::media_type::Declared;
 use super::pcm::{Pipeline, Settings};
 
@@ -75,6 +76,7 @@ enum Stage {
     First(Vec<u8>),
     Container(Box<Demuxer>),
     WavHeader(Vec<u8>),
+    Flac(Box<flac::Decoder>, Option<Box<Pipeline>>),
     /// Nothing to parse: packets come by [`Session::push_events`].
     Packets,
     /// Samples; bytes left of them when a header said how many.
@@ -145,6 +147,7 @@ impl Session {
                 header.extend_from_slice(bytes);
                 self.wav_header()?;
             }
+            Stage::Flac(..) => self.flac(bytes, false)?,
             Stage::Pcm(pipeline, left) => {
                 let taken = left.map_or(bytes.len() as u64, |left| left.min(bytes.len() as u64));
                 if let Some(left) = left {
@@ -244,6 +247,7 @@ impl Session {
                     self.bytes
                 )));
             }
+            Stage::Flac(..) => self.flac(&[], true)?,
             Stage::Pcm(pipeline, _) => {
                 if pipeline.frames() == 0 {
                     return Err(Error::NotAudio(format!(
@@ -320,17 +324,17 @@ impl Session {
             None => String::new(),
         };
         Error::NotAudio(format!(
-            "no Ogg/Opus, MP3 or WAV audio in the first {} bytes{why}",
+            "no Ogg/Opus, MP3, WAV or FLAC audio in the first {} bytes{why}",
             self.bytes
         ))
     }
 
     fn sniff(&mut self, first: Vec<u8>) -> Result<(), Error> {
         let looks_like = |words: &[&[u8]]| words.iter().any(|word| first.starts_with(word));
-        if looks_like(&[b"fLaC"]) {
-            return Err(Error::Unsupported(
-                "FLAC bodies are not taken; send Ogg/Opus, MP3, WAV or raw PCM".into(),
-            ));
+        if looks_like(&[flac::MAGIC]) {
+            self.allowance = MAX_WITH_ID3;
+            self.stage = Stage::Flac(Box::default(), None);
+            return self.flac(&first, false);
         }
         if looks_like(&[b"<!do", b"<!DO", b"<htm", b"<HTM", b"<?xm", b"{\"", b"HTTP"]) {
             return Err(Error::NotAudio(
@@ -348,6 +352,37 @@ impl Session {
         demuxer.push(&first);
         self.stage = Stage::Container(demuxer);
         Ok(())
+    }
+
+    fn flac(&mut self, bytes: &[u8], last: bool) -> Result<(), Error> {
+        let Stage::Flac(decoder, encoder_of) = &mut self.stage else {
+            return Ok(());
+        };
+        let before = decoder.faults();
+        let mut samples = Vec::new();
+        let mut outcome = decoder.push(bytes, &mut samples);
+        if last && outcome.is_ok() {
+            outcome = decoder.finish(&mut samples);
+        }
+        if let Some(format) = decoder.format() {
+            if encoder_of.is_none() {
+                *encoder_of = Some(Box::new(pipeline(format, self.config.encode)?));
+            }
+            if let Some(pipeline) = encoder_of {
+                pipeline.push(&samples).map_err(encoder)?;
+                if last {
+                    pipeline.finish().map_err(encoder)?;
+                }
+            }
+        }
+        if decoder.faults() > before {
+            let fault = Fault {
+                offset: self.bytes,
+                message: "bytes that are no FLAC frame were skipped".into(),
+            };
+            self.push_events(0, [Event::Fault(fault)]);
+        }
+        outcome.map_err(|error| Error::NotAudio(error.0))
     }
 
     fn wav_header(&mut self) -> Result<(), Error> {
@@ -376,8 +411,10 @@ impl Session {
         loop {
             let event = match &mut self.stage {
                 Stage::Container(demuxer) => demuxer.poll(),
-                Stage::Pcm(pipeline, _) => pipeline.poll(),
-                Stage::First(_) | Stage::WavHeader(_) | Stage::Packets => None,
+                Stage::Pcm(pipeline, _) | Stage::Flac(_, Some(pipeline)) => pipeline.poll(),
+                Stage::Flac(_, None) | Stage::First(_) | Stage::WavHeader(_) | Stage::Packets => {
+                    None
+                }
             };
             let Some(event) = event else { break };
             if let Event::Fault(fault) = &event {

@@ -1,14 +1,18 @@
 //! Audio that the relay opens itself: `[[input]]` of the configuration.
 
 mod backoff;
+pub(crate) mod client;
 mod packets;
+pub(crate) mod pull;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use seamcast_media::rtp;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 pub use backoff::Backoff;
 
@@ -23,6 +27,8 @@ pub struct Board {
     inputs: RwLock<Vec<Arc<Status>>>,
     /// Where audio is passed on to.
     pub targets: RwLock<Vec<Arc<forward::Target>>>,
+    /// Mounts that are fetched when somebody listens.
+    on_demand: RwLock<BTreeMap<String, Arc<Notify>>>,
 }
 
 /// One input as the API shows it.
@@ -126,6 +132,35 @@ impl Board {
         status
     }
 
+    /// The entry of what is pulled into `mount`; there is one for each mount.
+    pub(crate) fn pull(&self, mount: &str) -> Arc<Status> {
+        let status = Status::new("pull", mount);
+        let mut inputs = self.inputs.write().unwrap_or_else(PoisonError::into_inner);
+        inputs.retain(|other| other.kind != "pull" || other.mount != mount);
+        inputs.push(status.clone());
+        status
+    }
+
+    /// Makes `mount` one that is fetched when [`Board::want`] says so.
+    pub(crate) fn on_demand(&self, mount: &str) -> Arc<Notify> {
+        let wanted = Arc::new(Notify::new());
+        self.on_demand
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(mount.to_owned(), wanted.clone());
+        wanted
+    }
+
+    /// Somebody wants to hear `mount`. False when it is not fetched on demand.
+    pub(crate) fn want(&self, mount: &str) -> bool {
+        let on_demand = self
+            .on_demand
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let wanted = on_demand.get(mount);
+        wanted.inspect(|wanted| wanted.notify_one()).is_some()
+    }
+
     /// Every input: an array.
     pub fn inputs(&self) -> Value {
         let inputs = self.inputs.read().unwrap_or_else(PoisonError::into_inner);
@@ -150,6 +185,9 @@ pub(crate) fn start(relay: &Arc<Relay>) {
         match input.kind {
             InputKind::Udp | InputKind::Rtp => {
                 tokio::spawn(async move { packets::run(&relay, &input, &status).await });
+            }
+            InputKind::Http => {
+                tokio::spawn(async move { pull::run(&relay, &input, &status).await });
             }
             kind => status.failed(&format!("kind {:?} is not in this build", kind.name())),
         }

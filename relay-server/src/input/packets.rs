@@ -92,6 +92,7 @@ pub(super) async fn run(relay: &Arc<Relay>, input: &Input, status: &Arc<Status>)
         before: None,
         rtp: (input.kind == InputKind::Rtp).then(|| Rtp::new(input, &formats)),
         formats,
+        format: None,
         peer: None,
         heard: Instant::now(),
         flushed: true,
@@ -159,6 +160,8 @@ struct Talk<'r> {
     /// The feed of the format before, until the new one is on air.
     before: Option<Feed>,
     formats: Vec<(u8, Format)>,
+    /// What the talk is in now.
+    format: Option<Format>,
     rtp: Option<Rtp>,
     peer: Option<SocketAddr>,
     heard: Instant,
@@ -380,7 +383,13 @@ impl Talk<'_> {
                 return self.pushed(outcome);
             }
             Media::Opus(event) => event,
-            Media::Discontinuity => Event::Hole(Frames(0)),
+            // PCM begins a new link: its encoder's past is another's voice.
+            Media::Discontinuity => match self.format {
+                Some(format @ Format::Pcm { .. }) if self.feed.is_some() => {
+                    return self.start(format);
+                }
+                _ => Event::Hole(Frames(0)),
+            },
             Media::Fault(message) => {
                 self.status.failed(&message);
                 let offset = self.status.bytes.load(Ordering::Relaxed);
@@ -399,6 +408,7 @@ impl Talk<'_> {
 
     fn start(&mut self, format: Format) {
         let peer = self.peer.map_or_else(String::new, |peer| peer.to_string());
+        self.format = Some(format);
         match format {
             Format::Pcm { rate, channels, .. } => self.open(
                 Declared::Pcm(wav::Format {
@@ -423,6 +433,9 @@ impl Talk<'_> {
             self.before = Some(feed);
         }
         let settings = super::mount_settings(&self.relay.config(), self.input);
+        if !settings.takeover {
+            self.before = None;
+        }
         let info = super::info(self.input, peer);
         match Feed::with_settings(self.relay, &self.input.mount, settings, declared, info) {
             Ok(feed) => {

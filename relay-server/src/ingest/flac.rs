@@ -1,0 +1,209 @@
+//! FLAC bodies, decoded as they arrive. The frame decoder is `claxon`'s; what
+//! is here cuts the stream so that it only ever sees bytes that are there.
+
+use std::io::Cursor;
+
+use claxon::frame::FrameReader;
+use seamcast_media::pcm::SampleFormat;
+use seamcast_media::wav::Format;
+
+/// Metadata (pictures too) taken before the first frame.
+const MAX_METADATA: usize = 16 << 20;
+/// No frame of real material is longer; 8 channels of 65 535 32-bit samples
+/// that do not compress are 2 MiB.
+const MAX_FRAME: usize = 4 << 20;
+/// First bytes of a stream.
+pub(super) const MAGIC: &[u8] = b"fLaC";
+
+/// Why a stream cannot be decoded. The source's fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Error(pub(super) String);
+
+#[derive(Clone, Copy, Debug)]
+struct Info {
+    format: Format,
+    bits: u32,
+}
+
+/// Bytes of FLAC in, bytes of `f32le` out.
+#[derive(Debug, Default)]
+pub(super) struct Decoder {
+    buffer: Vec<u8>,
+    info: Option<Info>,
+    /// All metadata blocks were read.
+    in_frames: bool,
+    /// How much must be there before a frame is tried again.
+    enough: usize,
+    blocks: Vec<i32>,
+    /// Runs of bytes that were no frame.
+    faults: u64,
+}
+
+impl Decoder {
+    /// What comes out, as soon as it is known.
+    pub(super) fn format(&self) -> Option<Format> {
+        self.info.map(|info| info.format)
+    }
+
+    /// Runs of bytes that were skipped so far.
+    pub(super) fn faults(&self) -> u64 {
+        self.faults
+    }
+
+    /// Takes the next bytes and appends decoded samples to `out`.
+    pub(super) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        self.buffer.extend_from_slice(bytes);
+        while !self.in_frames {
+            if !self.metadata()? {
+                return Ok(());
+            }
+        }
+        if self.buffer.len() >= self.enough {
+            self.frames(out)?;
+        }
+        Ok(())
+    }
+
+    /// No more input: decodes what waited for more.
+    pub(super) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        if self.in_frames {
+            self.frames(out)?;
+        }
+        Ok(())
+    }
+
+    /// Reads one metadata block (RFC 9639 §8). False when more bytes are needed.
+    fn metadata(&mut self) -> Result<bool, Error> {
+        let start = if self.info.is_none() { MAGIC.len() } else { 0 };
+        let Some(head) = self.buffer.get(start..start + 4) else {
+            return Ok(false);
+        };
+        let (last, kind) = (head[0] & 0x80 != 0, head[0] & 0x7f);
+        let len = usize::from(head[1]) << 16 | usize::from(head[2]) << 8 | usize::from(head[3]);
+        if len > MAX_METADATA {
+            return Err(Error(format!("FLAC metadata block of {len} bytes")));
+        }
+        let Some(body) = self.buffer.get(start + 4..start + 4 + len) else {
+            return Ok(false);
+        };
+        if self.info.is_none() {
+            if kind != 0 {
+                return Err(Error(format!(
+                    "FLAC stream begins with metadata of type {kind}, not with STREAMINFO"
+                )));
+            }
+            self.info = Some(stream_info(body)?);
+        }
+        self.in_frames = last;
+        self.buffer.drain(..start + 4 + len);
+        Ok(true)
+    }
+
+    fn frames(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        let Some(info) = self.info else { return Ok(()) };
+        let mut at = 0;
+        let mut skipping = false;
+        while at < self.buffer.len() {
+            let mut reader = FrameReader::new(Cursor::new(&self.buffer[at..]));
+            match reader.read_next_or_eof(std::mem::take(&mut self.blocks)) {
+                Ok(Some(block)) if block.channels() == u32::from(info.format.channels) => {
+                    let scale = 1.0 / (1_u64 << (info.bits - 1)) as f32;
+                    for frame in 0..block.duration() {
+                        for channel in 0..block.channels() {
+                            let sample = block.sample(channel, frame) as f32 * scale;
+                            out.extend_from_slice(&sample.to_le_bytes());
+                        }
+                    }
+                    self.blocks = block.into_buffer();
+                    at += reader.into_inner().position() as usize;
+                    skipping = false;
+                    continue;
+                }
+                Ok(None) => break,
+                Err(claxon::Error::IoError(_)) if self.buffer.len() - at < MAX_FRAME => break,
+                Ok(Some(_)) | Err(_) => {
+                    if !skipping {
+                        self.faults += 1;
+                        skipping = true;
+                    }
+                    // The next frame begins with a sync code (RFC 9639 §9.1).
+                    let rest = self.buffer.get(at + 1..).unwrap_or_default();
+                    let next = rest
+                        .windows(2)
+                        .position(|w| w[0] == 0xff && w[1] & 0xfe == 0xf8);
+                    at += 1 + next.unwrap_or(rest.len().saturating_sub(1));
+                }
+            }
+        }
+        self.buffer.drain(..at);
+        // Trying anew after every few bytes would decode a frame many times.
+        let waiting = self.buffer.len();
+        self.enough = waiting + (waiting / 8).max(256);
+        Ok(())
+    }
+}
+
+/// RFC 9639 §8.2.
+fn stream_info(body: &[u8]) -> Result<Info, Error> {
+    let fields: Option<[u8; 8]> = body.get(10..18).and_then(|f| f.try_into().ok());
+    let fields = fields.ok_or_else(|| {
+        Error(format!(
+            "FLAC STREAMINFO of {} bytes, it has 34",
+            body.len()
+        ))
+    })?;
+    let word = u64::from_be_bytes(fields);
+    let (sample_rate, channels) = ((word >> 44) as u32, (word >> 41 & 7) as u16 + 1);
+    let bits = (word >> 36 & 31) as u32 + 1;
+    if !super::media_type::RATES.contains(&sample_rate) || bits < 4 {
+        return Err(Error(format!(
+            "FLAC of {sample_rate} Hz and {bits} bits is not taken"
+        )));
+    }
+    let format = Format {
+        sample: SampleFormat::F32le,
+        sample_rate,
+        channels,
+    };
+    Ok(Info { format, bits })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stream_info_is_read() {
+        // 44 100 Hz, 2 channels, 16 bits: as `flac` writes them.
+        let mut body = [0; 34];
+        body[10..18].copy_from_slice(&[0x0a, 0xc4, 0x42, 0xf0, 0, 0, 0, 0]);
+        let info = stream_info(&body).expect("sound");
+        assert_eq!(
+            (info.format.sample_rate, info.format.channels, info.bits),
+            (44_100, 2, 16)
+        );
+        assert!(stream_info(&body[..9]).is_err());
+    }
+
+    #[test]
+    fn garbage_is_skipped_and_bounded() {
+        let mut decoder = Decoder::default();
+        let mut stream = MAGIC.to_vec();
+        stream.extend_from_slice(&[0x80, 0, 0, 34]);
+        let mut body = [0; 34];
+        body[10..18].copy_from_slice(&[0x0a, 0xc4, 0x42, 0xf0, 0, 0, 0, 0]);
+        stream.extend_from_slice(&body);
+        stream.extend((0..200_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8));
+        let mut out = Vec::new();
+        for piece in stream.chunks(1000) {
+            decoder.push(piece, &mut out).expect("skipped");
+        }
+        decoder.finish(&mut out).expect("skipped");
+        assert!(decoder.faults() > 0 && decoder.buffer.len() < MAX_FRAME);
+        assert!(
+            Decoder::default()
+                .push(b"fLaC\x01\0\0\0", &mut out)
+                .is_err()
+        );
+    }
+}

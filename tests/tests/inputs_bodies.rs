@@ -1,0 +1,80 @@
+//! Bodies that are decoded and encoded live: FLAC, and WAV that does not know
+//! its length.
+
+use std::time::Duration;
+
+use tests::support::{Pcm, Program, Relay, Scratch, opusdec_decode, require, snr_db};
+
+/// Publishes `file` with curl, chunked and in real pieces, and decodes what a
+/// listener gets.
+fn round_trip(file: &std::path::Path, content_type: &str) -> Pcm {
+    let relay = Relay::start();
+    let scratch = Scratch::new("bodies");
+    let sent = Program::new("curl")
+        .args(["-sS", "--fail", "-T"])
+        .arg(file)
+        .args(["-H", &format!("Content-Type: {content_type}")])
+        .args(["-H", "Transfer-Encoding: chunked", "--limit-rate", "4M"])
+        .args(["-u", &format!("source:{}", Relay::PASSWORD)])
+        .arg(relay.url("/x.opus?bitrate=256k"))
+        .limit(Duration::from_secs(60))
+        .run();
+    sent.unwrap_or_else(|error| panic!("{error}\nrelay: {}", relay.process.stderr()));
+    let heard = scratch.file("heard.opus");
+    Program::new("curl")
+        .args(["-sS", "--fail", "--max-time", "20", "-o"])
+        .arg(&heard)
+        .arg(relay.url("/x.opus?from=start"))
+        .run()
+        .unwrap_or_else(|error| panic!("{error}\nrelay: {}", relay.process.stderr()));
+    opusdec_decode(&heard).expect("opusdec")
+}
+
+fn check(heard: &Pcm, reference: &Pcm) {
+    assert_eq!(heard.frames(), reference.frames(), "sample-exact length");
+    let inner = 9600..reference.frames() - 9600;
+    let snr = snr_db(&reference.plane(0)[inner.clone()], &heard.plane(0)[inner]);
+    assert!(snr > 20.0, "{snr:.1} dB");
+}
+
+#[test]
+fn flac_is_decoded_and_encoded_live() {
+    require(&["ffmpeg", "opusdec", "curl"]);
+    let scratch = Scratch::new("flac");
+    let pcm = Pcm::sine(48_000, 440.0, 48_000 * 5 + 123);
+    pcm.write_wav(&scratch.file("a.wav"));
+    for (name, more) in [
+        ("plain.flac", &["-sample_fmt", "s16"][..]),
+        (
+            "deep.flac",
+            &["-sample_fmt", "s32", "-compression_level", "12"][..],
+        ),
+    ] {
+        let file = scratch.file(name);
+        Program::new("ffmpeg")
+            .args(["-v", "error", "-i"])
+            .arg(scratch.file("a.wav"))
+            .args(more)
+            .arg(&file)
+            .run()
+            .expect("ffmpeg");
+        check(&round_trip(&file, "audio/flac"), &pcm);
+    }
+}
+
+#[test]
+fn wav_that_does_not_know_its_length_is_read_to_its_end() {
+    require(&["opusdec", "curl"]);
+    let scratch = Scratch::new("wav");
+    let file = scratch.file("a.wav");
+    let pcm = Pcm::sine(48_000, 440.0, 48_000 * 3 + 7);
+    pcm.write_wav(&file);
+    let mut bytes = std::fs::read(&file).expect("read");
+    let data = bytes.windows(4).position(|w| w == b"data").expect("data");
+    for size in [u32::MAX, 0] {
+        bytes[4..8].copy_from_slice(&size.to_le_bytes());
+        bytes[data + 4..data + 8].copy_from_slice(&size.to_le_bytes());
+        std::fs::write(&file, &bytes).expect("write");
+        check(&round_trip(&file, "audio/wav"), &pcm);
+    }
+}
