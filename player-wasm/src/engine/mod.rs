@@ -33,6 +33,7 @@ use input::{Arrival, Input};
 use pcm::Pcm;
 use render::Render;
 
+use crate::prebuffer::drift::MAX_DEVIATION;
 use crate::prebuffer::{Decision, Latency, Mode, Prebuffer};
 use crate::schedule::{Schedule, Slot};
 use crate::timeline::Timeline;
@@ -55,6 +56,7 @@ const SKIP_PATIENCE: u32 = 40;
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Engine {
+    mode: Mode,
     input: Input,
     render: Render,
     pcm: Pcm,
@@ -94,6 +96,7 @@ impl Engine {
         let rate = 48_000;
         let prebuffer = Prebuffer::new(mode, latency);
         Self {
+            mode,
             input: Input::default(),
             render: Render::new(rate, 2),
             pcm: Pcm::new(2),
@@ -513,8 +516,10 @@ impl Engine {
                 let held = self.input.head().as_secs_f64() * 1000.0 - playhead_ms;
                 self.latency_sum += held;
                 self.latency_count += 1.0;
-                // The correction of clock drift is in it already.
-                self.render.set_rate(rate);
+                // The correction of clock drift is in it already. Half a percent buys a player
+                // that is short next to nothing, and `complete` promises every sample as it is.
+                let exact = self.mode == Mode::Complete && rate > 1.0 - MAX_DEVIATION - 1e-9;
+                self.render.set_rate(if exact { 1.0 } else { rate });
                 self.skip_waited = 0;
             }
             Decision::Skip { to_ms } => self.skip(to_ms, quiet),

@@ -98,7 +98,7 @@ export default [
     async run({ note }) {
       const pcm = signal('noise', 2, 44100);
       const there = resample(pcm, 48000);
-      const back = { ...resample(there, 44100), holes: 0 };
+      const back = { ...resample(there, 44100), holes: [] };
       const same = compare(pcm, back, {});
       assert.deepEqual(same.failures, []);
       note(`44.1 → 48 → 44.1 kHz by sox: SNR ${same.snr.toFixed(1)} dB`);

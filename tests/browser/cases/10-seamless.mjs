@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import { cut, extent, silentMs, steps } from '../lib/analysis.mjs';
 import { chained, file, published } from '../lib/fixtures.mjs';
 import { SINE, signal } from '../lib/reference.mjs';
 
@@ -147,16 +148,16 @@ export default [
         { one, what: `${one.codec} fetch`, source: { src: relay.url(`/noise.${one.codec}`) } },
       ]);
       const results = await Promise.all(joins.map(async (join) =>
-        ({ ...join, result: await listen(page, tools.site, join.what, { rate: join.one.rate }, join.source) })));
+        ({ ...join, result: await listen(page, tools.site, join.what, { rate: join.one.rate, options: { mode: 'complete', latency: 0.5 } }, join.source) })));
       for (const { program } of sources) await program.succeeded();
       for (const { one, what, result } of results) {
         one.reference ??= published(one.copy)(one.rate);
         steady(result, what);
-        // A decoder that starts mid-stream needs a moment to converge (RFC 7845 §4.6: 80 ms);
+        // A decoder that starts mid-stream converges over some hundred ms (RFC 7845 §4.6 asks for 80);
         // MP3's bit reservoir may reach back over several frames.
-        const lead = Math.round(0.1 * one.rate);
+        const lead = Math.round(0.4 * one.rate);
         const { first, last } = bounds(result.recorded.channels[1]);
-        const settled = { ...result.recorded, channels: result.recorded.channels.map((plane) => plane.slice(first + lead)) };
+        const settled = cut(result.recorded, first + lead);
         const { offset } = tools.seamless(one.reference, settled, { whole: false, limit: 1e-3 }, what);
         const joinedAt = (-offset - lead) / one.rate;
         const heard = (last - first) / one.rate;
@@ -189,6 +190,34 @@ export default [
         steady(result, what);
         tools.seamless(chain.reference(48000), result.recorded, { limit: 2e-4 }, what);
       }
+    },
+  },
+  {
+    name: 'seamless: a player without options',
+    relay: true,
+    limit: 90_000,
+    async run(tools) {
+      const relay = await tools.relay();
+      const page = await tools.page();
+      const copy = join(tools.folder, `${tools.browserName}-optionless-${Date.now()}.opus`);
+      const program = relay.publish('/sine.opus', signal('sine', 6), 'opus', copy);
+      await relay.mounted('/sine.opus');
+      const [live, complete] = await Promise.all([{}, { mode: 'complete' }].map((options, n) =>
+        listen(page, tools.site, `plain-${n}`, { rate: 48000, options }, { src: relay.ws('/sine.opus?from=start') })));
+      await program.succeeded();
+      const reference = published(copy)(48000);
+      for (const [mode, { ratios, stats }] of Object.entries({ live, complete })) {
+        tools.note(`${mode}: rate ${ratios.map((ratio) => ratio.toFixed(4)).join(' to ')}, ${stats.stretchedFrames ?? 0} frames stretched, target ${stats.prebuffer.toFixed(2)} s, started after ${stats.startupDelay.toFixed(3)} s`);
+      }
+      steady(complete, 'complete');
+      tools.seamless(reference, complete.recorded, { hertz: SINE, limit: 2e-4 }, 'complete');
+      // `live` may play a little slower or faster to keep its distance, but never with a seam.
+      assert.equal(live.stats.underrunEvents, 0);
+      assert.equal(silentMs(live.recorded), 0, 'live: silence');
+      const [sine] = live.recorded.channels;
+      const { first } = extent(sine);
+      const clicks = steps(sine, reference.channels[0], { hertz: SINE, rate: 48000, offset: first - extent(reference.channels[0]).first, around: 1 << 16, edge: 4000 });
+      assert.deepEqual(clicks, [], 'live: steps');
     },
   },
   {

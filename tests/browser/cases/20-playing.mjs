@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { extent, silences, silentMs, steps } from '../lib/analysis.mjs';
+import { cut, extent, silences, silentMs, steps } from '../lib/analysis.mjs';
 import { file, published } from '../lib/fixtures.mjs';
 import { sleep } from '../lib/process.mjs';
 import { Proxy } from '../lib/proxy.mjs';
@@ -28,18 +28,19 @@ async function finish(page, site, name) {
 function pieces(recorded, ms = 2) {
   const plane = recorded.channels[1];
   const { first, last } = extent(plane, 1e-4);
-  const gaps = silences(plane, { from: first, to: last, least: Math.round(ms * recorded.rate / 1000), level: 1e-5 });
+  const rendered = ({ frame, frames }) => !(recorded.holes ?? []).some(([at, length]) => frame >= at - 1 && frame + frames <= at + length + 1);
+  const gaps = silences(plane, { from: first, to: last, least: Math.round(ms * recorded.rate / 1000), level: 1e-5 }).filter(rendered);
   const starts = [first, ...gaps.map(({ frame, frames }) => frame + frames)];
   const ends = [...gaps.map(({ frame }) => frame), last + 1];
-  return starts.map((from, n) => ({ from, to: ends[n], sound: { ...recorded, channels: recorded.channels.map((c) => c.slice(from, ends[n])) } }));
+  return starts.map((from, n) => ({ from, to: ends[n], sound: cut(recorded, from, ends[n]) }));
 }
 
 /** Where a piece of sound lies in the reference, and that it is it. */
 function placed(tools, reference, piece, what, fade = 0) {
-  const cut = Math.round(fade * piece.sound.rate);
-  const sound = { ...piece.sound, channels: piece.sound.channels.map((c) => c.slice(cut, c.length - cut)) };
+  const margin = Math.round(fade * piece.sound.rate);
+  const sound = cut(piece.sound, margin, piece.to - piece.from - Math.min(margin, 288));
   const { offset } = tools.seamless(reference, sound, { whole: false, limit: 1e-3 }, what);
-  return { from: -offset - cut, to: -offset - cut + piece.to - piece.from };
+  return { from: -offset - margin, to: -offset - margin + piece.to - piece.from };
 }
 
 export default [
@@ -147,7 +148,8 @@ export default [
       const reference = published(copy)(48000);
       const parts = pieces(result.recorded, 20);
       assert.equal(parts.length, 2, `${parts.length} pieces of sound, events ${JSON.stringify(result.log)}`);
-      const places = parts.map((part, n) => placed(tools, reference, part, `piece ${n + 1}`, 0.006));
+      // A decoder that joins mid-stream converges over some hundred ms; RFC 7845 §4.6 asks for 80.
+      const places = parts.map((part, n) => placed(tools, reference, part, `piece ${n + 1}`, 0.4));
       assert.ok(Math.abs(places[1].from - places[0].to) <= 480, `${places[1].from - places[0].to} frames lost or repeated over the gap`);
       const gap = (parts[1].from - parts[0].to) / 48;
       const told = result.log.filter(({ type }) => type === 'underrun');
@@ -165,7 +167,7 @@ export default [
       const proxy = await new Proxy(relay.port).start();
       tools.finally(() => proxy.stop());
       // Browsers log a WebSocket that breaks, which no page can prevent.
-      const page = await tools.page(undefined, { tolerate: /WebSocket|ws:\/\/|can.t establish a connection|was interrupted/i });
+      const page = await tools.page(undefined, { tolerate: /WebSocket|ws:\/\/|can.t establish a connection|was interrupted|Failed to load resource/i });
       const copy = join(tools.folder, `${tools.browserName}-cut-${Date.now()}.opus`);
       const program = relay.publish('/noise.opus', signal('noise', 9), 'opus', copy);
       await relay.mounted('/noise.opus');
@@ -182,7 +184,8 @@ export default [
       assert.ok(proxy.connections >= 2);
       assert.equal(result.stats.underrunEvents, 0, JSON.stringify(result.stats));
       assert.equal(silentMs(result.recorded, 1), 0, 'silence');
-      tools.seamless(published(copy)(48000), result.recorded, { whole: false, limit: 1e-3 });
+      const joined = cut(result.recorded, extent(result.recorded.channels[1]).first + 19200);
+      tools.seamless(published(copy)(48000), joined, { whole: false, limit: 1e-3 });
     },
   },
   {
@@ -191,11 +194,11 @@ export default [
     limit: 90_000,
     async run(tools) {
       const relay = await tools.relay();
-      const page = await tools.page(undefined, { tolerate: /WebSocket|ws:\/\/|can.t establish a connection|was interrupted/i });
+      const page = await tools.page(undefined, { tolerate: /WebSocket|ws:\/\/|can.t establish a connection|was interrupted|Failed to load resource/i });
       const folder = (n) => join(tools.folder, `${tools.browserName}-dies-${n}-${Date.now()}.opus`);
       const first = relay.publish('/noise.opus', signal('noise', 30), 'opus', folder(1));
       await relay.mounted('/noise.opus');
-      await start(page, 'dies', { rate: 48000, options: { reconnect: { baseDelay: 100, maxDelay: 400 } } }, relay.ws('/noise.opus?from=start'));
+      await start(page, 'dies', { rate: 48000, options: { mode: 'complete', latency: 0.5, reconnect: { baseDelay: 100, maxDelay: 400 } } }, relay.ws('/noise.opus?from=start'));
       await sleep(1500);
       await relay.kill();
       first.kill();
@@ -214,7 +217,7 @@ export default [
       // The last thing heard is the end of what the second source sent.
       const reference = published(copy)(48000);
       const last = pieces(result.recorded, 50).at(-1);
-      const { to } = placed(tools, reference, last, 'after the restart', 0.1);
+      const { to } = placed(tools, reference, last, 'after the restart', 0.4);
       const end = extent(reference.channels[1], 1e-4).last + 1;
       assert.ok(Math.abs(to - end) <= 2, `ended ${to - end} frames from the programme's end`);
     },
@@ -306,7 +309,7 @@ export default [
       const program = relay.publish('/noise.opus', signal('noise', 10), 'opus', copy);
       await relay.mounted('/noise.opus');
       await sleep(4000);
-      await start(page, 'seek', { rate: 48000, options: { mode: 'complete' } }, relay.ws('/noise.opus'));
+      await start(page, 'seek', { rate: 48000, options: { mode: 'complete', latency: 0.5 } }, relay.ws('/noise.opus'));
       await sleep(800);
       await page.run(() => bench.listening.seek.player.seek(1.5));
       await sleep(1500);
@@ -320,7 +323,7 @@ export default [
       const reference = published(copy)(48000);
       const parts = pieces(result.recorded, 2);
       const last = parts.at(-1);
-      const { from, to } = placed(tools, reference, last, 'after the seek', 0.1);
+      const { from, to } = placed(tools, reference, last, 'after the seek', 0.4);
       tools.note(`asked for 1.5 s, heard from ${(from / 48000).toFixed(3)} s; events ${result.log.map(({ type }) => type).join(' ')}`);
       assert.ok(from / 48000 > 1.3 && from / 48000 < 1.62, `heard from ${from / 48000} s`);
       const end = extent(reference.channels[1], 1e-4).last + 1;

@@ -75,7 +75,7 @@ export class Bench {
           throw new Error(`${what}: ${result.failures.join('; ')}`);
         }
         note(`${what ? `${what}: ` : ''}${result.frames} frames at ${recorded.rate} Hz, SNR ${result.snr.toFixed(1)} dB, largest error ${result.worst.toExponential(1)}, ` +
-          `length ${result.lengthDifference >= 0 ? '+' : ''}${result.lengthDifference}`);
+          `length ${result.lengthDifference >= 0 ? '+' : ''}${result.lengthDifference}${result.lost > 0 ? `, ${result.lost} frames never rendered` : ''}`);
         return result;
       },
       /** Runs at the end of the case, whatever comes of it. */

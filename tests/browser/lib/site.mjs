@@ -92,7 +92,7 @@ export class Site {
       const samples = new Float32Array(new Uint8Array(body).buffer);
       const channels = Array.from({ length: count }, (_, c) => samples.slice(c * frames, (c + 1) * frames));
       this.#recordings.set(path.slice('/recording/'.length), {
-        rate: Number(query.get('rate')), firstFrame: Number(query.get('first')), holes: Number(query.get('holes')), channels,
+        rate: Number(query.get('rate')), firstFrame: Number(query.get('first')), holes: JSON.parse(query.get('holes')), channels,
       });
     }
   }

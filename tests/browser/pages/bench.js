@@ -60,14 +60,15 @@ class Recorder {
     const last = blocks.at(-1);
     const frames = last ? last.first + last.planes[0].length - first : 0;
     const planes = Array.from({ length: this.channels }, () => new Float32Array(frames));
-    let holes = 0;
+    // Where the context rendered nothing at all: a late audio thread loses whole quanta.
+    const holes = [];
     let next = first;
     for (const block of blocks) {
-      if (block.first !== next) holes++;
+      if (block.first > next) holes.push([next - first, block.first - next]);
       next = block.first + block.planes[0].length;
       planes.forEach((plane, c) => plane.set(block.planes[c], block.first - first));
     }
-    const query = new URLSearchParams({ rate: this.context.sampleRate, first, frames, holes, channels: this.channels });
+    const query = new URLSearchParams({ rate: this.context.sampleRate, first, frames, holes: JSON.stringify(holes), channels: this.channels });
     await fetch(`/recording/${name}?${query}`, { method: 'POST', body: new Blob(planes) });
     return { frames, holes };
   }
