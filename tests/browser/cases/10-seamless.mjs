@@ -130,6 +130,7 @@ export default [
   },
   {
     name: 'seamless: a late listener hears the live edge without a seam',
+    browsers: ['chromium', 'webkit'],
     relay: true,
     limit: 90_000,
     async run(tools) {
@@ -194,6 +195,7 @@ export default [
   },
   {
     name: 'seamless: a player without options',
+    browsers: ['chromium', 'firefox'],
     relay: true,
     limit: 90_000,
     async run(tools) {

@@ -121,6 +121,7 @@ export default [
   },
   {
     name: 'playing: a network stall shorter than the buffer is inaudible, a longer one is one gap, told truly',
+    browsers: ['chromium', 'webkit'],
     relay: true,
     limit: 90_000,
     async run(tools) {
@@ -160,6 +161,7 @@ export default [
   },
   {
     name: 'playing: a broken connection is resumed without a click or a repeat',
+    browsers: ['chromium', 'firefox'],
     relay: true,
     limit: 90_000,
     async run(tools) {
@@ -190,6 +192,7 @@ export default [
   },
   {
     name: 'playing: a relay that dies and comes back is found again',
+    browsers: ['chromium'],
     relay: true,
     limit: 90_000,
     async run(tools) {
@@ -300,6 +303,7 @@ export default [
   },
   {
     name: 'playing: seeking goes where it was asked to, without a seam',
+    browsers: ['chromium', 'firefox'],
     relay: true,
     limit: 90_000,
     async run(tools) {
