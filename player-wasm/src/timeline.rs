@@ -3,8 +3,8 @@
 //! Three countings meet here. *Media time* is a position in the programme.
 //! *Output frames* count the PCM made for the output, from 0, without regard
 //! to when it is heard. *Context frames* count what the audio context plays,
-//! silence included. [`Span`]s tie output frames to media time (a new one
-//! wherever the programme jumps or drift moved it), [`Run`]s tie output frames
+//! silence included. `Span`s tie output frames to media time (a new one
+//! wherever the programme jumps or drift moved it), `Run`s tie output frames
 //! to context frames (a new one at every start and after every underrun).
 
 use std::collections::VecDeque;

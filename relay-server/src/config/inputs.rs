@@ -583,7 +583,7 @@ pub(super) const FORWARD: &[Key<Forward>] = &[
                 let port = target
                     .rsplit_once(':')
                     .and_then(|(_, port)| port.parse().ok());
-                if !port.is_some_and(|port: u16| port > 0) {
+                if port.is_none_or(|port: u16| port == 0) {
                     return Err(format!("{target:?} is not host:port"));
                 }
             }
