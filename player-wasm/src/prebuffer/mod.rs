@@ -284,8 +284,11 @@ impl Prebuffer {
                 to_ms: self.gaps.programme(playhead + (margin - wanted)),
             };
         }
-        // A twentieth of slack between stretching and the drift loop, so that they do not take turns.
-        let short = (0.95 * wanted - margin) / (APPROACH * wanted.max(50.0));
+        // A twentieth of slack between stretching and the drift loop, so that they do not take turns;
+        // files and music keep their exact pitch until half of the margin is gone.
+        let exact = self.mode == Mode::Complete && self.stretch == 0.0;
+        let enough = wanted * if exact { 0.5 } else { 0.95 };
+        let short = (enough - margin) / (APPROACH * wanted.max(50.0));
         if short > 0.0 {
             self.drift.on_discontinuity();
             let range = self.stretch.max(MAX_DEVIATION);

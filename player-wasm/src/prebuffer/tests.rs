@@ -159,9 +159,12 @@ fn short_of_margin_it_slows_within_the_option() {
         .collect();
     let mut p = after(Mode::Complete, Latency::AUTO, &chunks);
     p.on_playing(450.0, 0.0);
-    // Margin 300 of some 1450 wanted.
+    // Margin 300 of 10 + 600 · (1 − exp(−50/15)) = 589 wanted: more than half of it, and files keep their pitch.
     let now = 150.0 + 49.0 * 100.0;
-    assert_eq!(rate(&mut p, now, now - 450.0), 0.995);
+    assert_eq!(rate(&mut p, now, now - 450.0), 1.0);
+    // Margin 100: the resampler wins it back.
+    assert_eq!(rate(&mut p, now, now - 250.0), 0.995);
+    // With time-stretch 1456 are wanted.
     p.set_stretch(0.05);
     assert_eq!(rate(&mut p, now, now - 450.0), 0.95);
     p.set_stretch(0.5);
