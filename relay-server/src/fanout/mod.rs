@@ -73,8 +73,8 @@ pub struct Config {
     /// Kernel send buffer asked for per socket; small, so that what is
     /// skipped is not yet in the kernel.
     pub send_buffer: usize,
-    /// A listener that takes nothing for this long while there is something
-    /// for it is closed.
+    /// A `live` listener that takes nothing for this long while there is
+    /// something for it is closed; a `complete` one after 30 times as long.
     pub stall_timeout: Duration,
     /// How long a listener is given to take a close.
     pub close_timeout: Duration,

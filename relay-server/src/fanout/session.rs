@@ -580,7 +580,7 @@ impl Session {
                 }
                 self.phase == Phase::Finished
             }
-            Phase::Open if blocked && silent > timeouts.stall => {
+            Phase::Open if blocked && silent > self.patience(timeouts) => {
                 self.counters.too_slow = true;
                 self.close(now, close::TOO_SLOW, "nothing was read for too long");
                 true
@@ -609,6 +609,15 @@ impl Session {
                 true
             }
             Phase::Open => false,
+        }
+    }
+
+    /// How long it may take nothing. Listeners that never skip may pause for
+    /// as long as history waits for them, but not for ever.
+    const fn patience(&self, timeouts: &Timeouts) -> u64 {
+        match self.mode {
+            Mode::Live => timeouts.stall,
+            Mode::Complete => timeouts.stall.saturating_mul(30),
         }
     }
 
