@@ -1,6 +1,7 @@
 //! The shell: sockets on epoll threads, and the only clock of the fan-out.
 
 mod conn;
+mod memory;
 mod turn;
 
 use std::collections::BinaryHeap;

@@ -25,7 +25,7 @@ use tests::fanout::load::{self, Plan, Window};
 use tests::fanout::process::{self, Guard};
 use tests::fanout::report::{self, Row};
 use tests::fanout::servers::{self, Kind};
-use tests::fanout::stream::{FRAME, wall_us};
+use tests::fanout::stream::wall_us;
 use tests::support::{artefact_dir, workspace_root};
 
 struct Options {
@@ -54,7 +54,7 @@ fn main() -> Result<()> {
     let mut rows = Vec::new();
     for &listeners in &options.listeners {
         for &kind in &options.only {
-            let measured = measure(kind, address(), listeners, options.secs, 2000);
+            let measured = measure(kind, address(), listeners, options.secs, kind.join_rate());
             note(&mut rows, kind, measured)?;
         }
     }
@@ -68,7 +68,7 @@ fn main() -> Result<()> {
     if options.growth {
         for kind in [Kind::Relay, Kind::Floor] {
             for listeners in [500, 1000, 2000, 4000, 8000] {
-                let measured = measure(kind, address(), listeners, options.secs, 2000);
+                let measured = measure(kind, address(), listeners, options.secs, kind.join_rate());
                 note(&mut growth, kind, measured)?;
             }
         }
@@ -231,7 +231,7 @@ fn measure(
     let number = |value: &Value| value.as_f64().unwrap_or(0.0);
     let heard = number(&joined["heard"]) as usize;
     let listening = heard.max(1) as f64 * secs as f64;
-    let sent = secs as f64 / FRAME.as_secs_f64();
+    let sent = number(&result["frames"]).max(1.0);
     let messages = number(&result["messages"]) / heard.max(1) as f64;
     // The generator counts until a little after the window.
     let measured = secs as f64 + 1.7;

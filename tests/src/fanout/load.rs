@@ -85,7 +85,15 @@ struct Totals {
     holes: u64,
     messages: u64,
     bytes: u64,
+    /// First and last frame seen of those in the window.
+    frames: Option<(u64, u64)>,
+    begin: Option<Instant>,
+    /// From the first connect to the last first audio.
+    last_join: Duration,
 }
+
+/// How long joins may take after the last connect.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs the plan, controlled by standard input.
 ///
@@ -106,6 +114,7 @@ pub fn run(plan: &Plan) -> Result<()> {
     let mut totals = Totals::default();
     let mut buffer = vec![0; 256 << 10];
     let begin = Instant::now();
+    totals.begin = Some(begin);
     let mut told = false;
     let mut all_connected = Duration::ZERO;
     loop {
@@ -147,14 +156,16 @@ pub fn run(plan: &Plan) -> Result<()> {
                 *slot = None;
             }
         }
-        if !told && totals.heard + totals.refused + totals.gone >= plan.listeners {
+        let settled = totals.heard + totals.refused + totals.gone >= plan.listeners;
+        let late = !connecting && begin.elapsed() > all_connected + PATIENCE;
+        if !told && (settled || late) {
             told = true;
-            let secs = begin.elapsed().as_secs_f64();
+            let secs = totals.last_join.as_secs_f64();
             println!(
                 "{}",
                 json!({
                     "heard": totals.heard,
-                    "refused": totals.refused,
+                    "refused": listeners.len() - totals.heard,
                     "connect_secs": all_connected.as_secs_f64(),
                     "joins_per_sec": totals.heard as f64 / secs,
                     "first_audio": totals.joins.summary(),
@@ -179,6 +190,7 @@ pub fn run(plan: &Plan) -> Result<()> {
                 json!({
                     "latency": totals.latency.summary(),
                     "gone": totals.gone,
+                    "frames": totals.frames.map_or(0, |(first, last)| last - first + 1),
                     "holes": totals.holes,
                     "messages": totals.messages,
                     "bytes": totals.bytes,
@@ -322,11 +334,14 @@ impl Listener {
                 *first_audio = Some(took);
                 totals.joins.add(took.as_micros() as u64);
                 totals.heard += 1;
+                totals.last_join = totals.begin.map_or(took, |begin| begin.elapsed());
             }
             if let Some(window) = totals.window
                 && (window.from..window.to).contains(&sent)
             {
                 totals.latency.add(now.saturating_sub(sent));
+                let (first, last) = totals.frames.unwrap_or((counter, counter));
+                totals.frames = Some((first.min(counter), last.max(counter)));
                 if next.is_some_and(|next| next != counter) {
                     totals.holes += 1;
                 }

@@ -60,6 +60,16 @@ impl Kind {
         }
     }
 
+    /// Connects per second that it bears. Icecast's accept queue holds five,
+    /// so that faster ones are lost and come again after seconds.
+    #[must_use]
+    pub const fn join_rate(self) -> usize {
+        match self {
+            Self::Icecast => 150,
+            _ => 2000,
+        }
+    }
+
     /// What its listeners speak.
     #[must_use]
     pub const fn transport(self) -> Transport {
@@ -258,7 +268,7 @@ fn publish_stream(address: SocketAddr, feeding: Arc<AtomicBool>) -> Result<()> {
     socket.set_nodelay(true)?;
     // "source:of-the-benchmark"
     socket.write_all(
-        b"SOURCE /live.mp3 HTTP/1.0\r\n\
+        b"SOURCE /live.mp3?history=5s HTTP/1.0\r\n\
           Authorization: Basic c291cmNlOm9mLXRoZS1iZW5jaG1hcms=\r\n\
           Content-Type: audio/mpeg\r\n\r\n",
     )?;

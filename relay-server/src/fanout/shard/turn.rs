@@ -26,6 +26,8 @@ const WINDOW: usize = 32;
 const FETCH: usize = 32;
 /// Writes for one listener before others get their turn.
 const ROUNDS: usize = 16;
+/// Listeners whose leaving is worth a walk through the allocator's arenas.
+const MANY: usize = 200;
 /// Bytes read at once.
 const SCRATCH: usize = 16 << 10;
 
@@ -58,6 +60,8 @@ pub(super) struct Shard {
     /// Set once draining: wait, spread, URL.
     draining: Option<(u64, u64, Option<String>)>,
     next_tick: u64,
+    /// Most listeners since memory was last given back.
+    peak: usize,
     /// No mount's `recheck` is earlier.
     next_recheck: u64,
     fetched: Vec<Arc<Entry>>,
@@ -100,6 +104,7 @@ impl Shard {
             departures: Departures::new(),
             draining: None,
             next_tick: 0,
+            peak: 0,
             next_recheck: u64::MAX,
             fetched: Vec::new(),
             scratch: vec![0; SCRATCH].into_boxed_slice(),
@@ -152,6 +157,7 @@ impl Shard {
                 }
             }
             self.timers(now);
+            self.peak = self.peak.max(self.conns.len());
             if self.conns.is_empty() {
                 self.rest();
             }
@@ -166,6 +172,15 @@ impl Shard {
         self.again = Vec::new();
         self.departures = Departures::new();
         self.fetched = Vec::new();
+        self.give_back();
+    }
+
+    /// After many have left: lets the allocator return free pages.
+    fn give_back(&mut self) {
+        if self.peak >= MANY {
+            super::memory::trim();
+        }
+        self.peak = self.conns.len();
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -536,10 +551,10 @@ impl Shard {
         for key in woken {
             self.serve(now, key);
         }
-        // After many left: give the memory back.
-        if self.conns.capacity() > 64 && self.conns.len() * 4 < self.conns.capacity() {
+        if self.conns.len() * 4 < self.peak {
             self.conns.shrink_to_fit();
             self.again.shrink_to_fit();
+            self.give_back();
         }
         for (_, mount) in &mut self.mounts {
             if mount.listeners.len() * 4 < mount.listeners.capacity() {
