@@ -72,7 +72,10 @@ struct Serve {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Serve(serve) => run(&serve),
+        Command::Serve(serve) => {
+            relay_server::fanout::share_heap();
+            run(&serve)
+        }
         Command::Publish { input, url } => publish(&input, &url),
         Command::CheckConfig { file } => check(&file),
         Command::Reindex { recordings } => reindex(&recordings),

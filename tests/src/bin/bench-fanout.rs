@@ -174,6 +174,7 @@ fn measure(
     rate: usize,
 ) -> Result<Row> {
     let server = servers::start(kind, address)?;
+    servers::warm_up(&server, kind)?;
     let rss_before = process::rss_kb(server.pid)?;
     let tcp_before = process::tcp_kb();
     let plan = Plan {

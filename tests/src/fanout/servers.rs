@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::load::Transport;
+use super::load::{self, Transport};
 use super::process::Guard;
 use super::stream::Pacer;
 use crate::support::{Scratch, workspace_root};
@@ -147,6 +147,32 @@ pub fn start(kind: Kind, address: SocketAddr) -> Result<Server> {
         _process: process,
         _scratch: scratch,
     })
+}
+
+/// A hundred listeners that come and go, so that what a server makes once is
+/// not counted as the listeners' of the measurement.
+///
+/// # Errors
+/// When it does not take connections.
+pub fn warm_up(server: &Server, kind: Kind) -> Result<()> {
+    let plan = load::Plan {
+        address: server.address,
+        path: kind.path().to_owned(),
+        transport: kind.transport(),
+        listeners: 100,
+        rate: kind.join_rate(),
+    };
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["load", &serde_json::to_string(&plan)?])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()?;
+    std::thread::sleep(Duration::from_secs(3));
+    // The end of its input makes it leave.
+    drop(child.stdin.take());
+    child.wait()?;
+    std::thread::sleep(Duration::from_secs(2));
+    Ok(())
 }
 
 fn wait(address: SocketAddr) -> Result<()> {
