@@ -13,6 +13,7 @@ pub mod icy;
 pub mod mp3;
 pub mod ogg;
 pub mod opus;
+pub mod pace;
 pub mod pcm;
 pub mod rtp;
 pub mod units;

@@ -57,6 +57,11 @@ impl Follower {
         }
     }
 
+    /// Begins again at the live edge with the next call.
+    pub(super) fn leave(&mut self) {
+        self.here = None;
+    }
+
     /// The next entries, at least one. The first of another programme comes
     /// with `true`. Waits for as long as nothing is on air.
     pub(super) async fn next(&mut self) -> (bool, Vec<Arc<Entry>>) {

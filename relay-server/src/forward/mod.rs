@@ -1,6 +1,7 @@
 //! Audio passed on to others: `[[forward]]` of the configuration.
 
 mod follow;
+mod icecast;
 mod rtp;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -195,7 +196,16 @@ pub(crate) fn start(relay: &Arc<Relay>) {
                      this mount has none");
             }
             ForwardKind::Icecast => {
-                tracing::warn!(mount = %forward.mount, "kind \"icecast\" is not in this build");
+                let shown = icecast::shown(forward.url.reveal());
+                let target = Target::new(forward.kind, &forward.mount, &shown);
+                let mut board = relay
+                    .board
+                    .targets
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner);
+                board.push(target.clone());
+                drop(board);
+                tokio::spawn(icecast::run(relay.clone(), forward.clone(), target));
             }
             _ => {}
         }

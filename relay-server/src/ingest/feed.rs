@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use seamcast_media::demux::Event;
+use seamcast_media::units::MediaTime;
 use tokio::sync::watch;
 
 use super::auth::{self, Presented};
@@ -380,6 +381,36 @@ impl Feed {
         }
         self.mount.finish(self.id, Instant::now());
         Ok(())
+    }
+
+    /// Programme position after everything pushed, once on air.
+    pub fn media_time(&self) -> Option<MediaTime> {
+        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        session.position()
+    }
+
+    /// One file is complete and another follows in the same programme.
+    ///
+    /// # Errors
+    /// 415 when there was no audio in it, which does not matter to the next;
+    /// 410 or 403 when the source must stop.
+    pub fn next_track(&mut self) -> Result<(), Refusal> {
+        let session = self.session.clone();
+        let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = session.finish();
+        let drained = self.drain(&mut session);
+        session.close();
+        let drained = drained.and_then(|()| self.drain(&mut session));
+        session.restart()?;
+        self.clamped = 0;
+        drained?;
+        outcome.map_err(Refusal::from)
+    }
+
+    /// The last file was complete: the programme ends.
+    pub fn finish_tracks(mut self) {
+        self.done = true;
+        self.mount.finish(self.id, Instant::now());
     }
 
     /// Resolves when the source must stop, with the reason.

@@ -279,6 +279,21 @@ impl Session {
         }
     }
 
+    /// Another body follows after [`Session::finish`] and [`Session::close`]:
+    /// it continues the programme without a seam.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn restart(&mut self) -> Result<(), Error> {
+        let mut fresh = Self::new(self.config.clone())?;
+        if let Some(chunker) = &self.chunker {
+            fresh.begin(chunker.position(), chunker.next_serial());
+            fresh.asked = true;
+        }
+        *self = fresh;
+        Ok(())
+    }
+
     /// Whether the stream can say that it ends, and has not.
     pub fn is_unfinished(&self) -> bool {
         self.open_link && matches!(self.stage, Stage::Container(_))

@@ -3,6 +3,8 @@
 mod backoff;
 pub(crate) mod client;
 mod packets;
+mod play;
+mod playlist;
 pub(crate) mod pull;
 
 use std::collections::BTreeMap;
@@ -189,7 +191,9 @@ pub(crate) fn start(relay: &Arc<Relay>) {
             InputKind::Http => {
                 tokio::spawn(async move { pull::run(&relay, &input, &status).await });
             }
-            kind => status.failed(&format!("kind {:?} is not in this build", kind.name())),
+            InputKind::File | InputKind::Growing | InputKind::Stdin | InputKind::Command => {
+                tokio::spawn(async move { play::run(&relay, &input, &status).await });
+            }
         }
     }
 }

@@ -1,0 +1,363 @@
+//! `file`, `growing`, `stdin` and `command` inputs.
+
+use std::io;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use rand::seq::SliceRandom as _;
+use seamcast_media::pace::Pacer;
+use seamcast_media::wav;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
+
+use super::packets::pause;
+use super::{Backoff, Status, playlist};
+use crate::config::{Input, InputKind};
+use crate::ingest::feed::{self, Body, Feed, Refusal};
+use crate::ingest::media_type::Declared;
+use crate::server::Relay;
+
+/// Bytes read of a file before its pace is looked at: 8 ms of CD audio, 60 ms
+/// of MP3.
+const PIECE: usize = 1024;
+/// How far ahead of its time a file's audio goes to the log.
+const LEAD: Duration = Duration::from_millis(100);
+/// How often a growing file is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+fn enter(relay: &Arc<Relay>, input: &Input, peer: &str) -> Result<Feed, Refusal> {
+    let declared = input.format.map_or(Declared::Sniff, |sample| {
+        Declared::Pcm(wav::Format {
+            sample,
+            sample_rate: input.rate,
+            channels: input.channels,
+        })
+    });
+    let settings = super::mount_settings(&relay.config(), input);
+    let info = super::info(input, peer.to_owned());
+    Feed::with_settings(relay, &input.mount, settings, declared, info)
+}
+
+/// `kind = "file"`: one programme of all files, or again and again.
+pub(super) async fn files(relay: &Arc<Relay>, input: &Input, status: &Arc<Status>) {
+    let mut backoff = Backoff::default();
+    let play = async {
+        loop {
+            match programme(relay, input, status).await {
+                Ok(()) if !input.repeat => return,
+                Ok(()) => {}
+                Err(why) => status.failed(&why),
+            }
+            status.is("backing off");
+            tokio::time::sleep(backoff.failed(rand::random())).await;
+        }
+    };
+    tokio::select! {
+        () = play => status.is("ended"),
+        () = relay.drained() => {}
+    }
+}
+
+async fn programme(relay: &Arc<Relay>, input: &Input, status: &Arc<Status>) -> Result<(), String> {
+    while let Some(mount) = relay.mounts.find(&input.mount)
+        && mount.is_live()
+    {
+        status.is("barred");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let shown = input.path.display().to_string();
+    let mut feed = enter(relay, input, &shown).map_err(|refusal| refusal.message)?;
+    let origin = Instant::now();
+    let mut pacer = Pacer::new(LEAD);
+    loop {
+        let path = input.path.clone();
+        let found = tokio::task::spawn_blocking(move || playlist::files(&path)).await;
+        let found = found.map_err(|error| error.to_string())?;
+        let mut found = found.map_err(|error| format!("cannot read {shown}: {error}"))?;
+        if input.shuffle {
+            found.shuffle(&mut rand::rng());
+        }
+        let before = feed.media_time();
+        for file in &found {
+            if let Err(why) = track(&mut feed, file, &mut pacer, origin, status).await? {
+                status.malformed.fetch_add(1, Ordering::Relaxed);
+                status.failed(&format!("{}: {why}", file.display()));
+            }
+        }
+        if feed.media_time() == before {
+            return Err(format!("{shown} holds nothing that can be played"));
+        }
+        if !input.repeat {
+            feed.finish_tracks();
+            return Ok(());
+        }
+    }
+}
+
+/// Plays one file. The outer error ends the programme, the inner one the track.
+async fn track(
+    feed: &mut Feed,
+    path: &Path,
+    pacer: &mut Pacer,
+    origin: Instant,
+    status: &Status,
+) -> Result<Result<(), String>, String> {
+    let opened = tokio::fs::File::open(path).await;
+    let mut file = match opened {
+        Ok(file) => BufReader::with_capacity(64 * 1024, file),
+        Err(error) => return Ok(Err(format!("cannot be opened: {error}"))),
+    };
+    status.is("live");
+    status.starts.fetch_add(1, Ordering::Relaxed);
+    let title = path
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned());
+    // The file's own tags follow and win.
+    let tags = [
+        ("TITLE", title.unwrap_or_default()),
+        ("ARTIST", String::new()),
+        ("ALBUM", String::new()),
+    ];
+    feed.set_tags(tags.map(|(name, value)| (name.to_owned(), value)));
+    let mut piece = [0; PIECE];
+    let mut outcome = Ok(());
+    loop {
+        let len = match file.read(&mut piece).await {
+            Ok(0) => break,
+            Ok(len) => len,
+            Err(error) => {
+                outcome = Err(format!("reading failed: {error}"));
+                break;
+            }
+        };
+        status.bytes.fetch_add(len as u64, Ordering::Relaxed);
+        match feed.push(&piece[..len]) {
+            Ok(()) => {}
+            Err(refusal) if matches!(refusal.status, 415 | 501) => {
+                outcome = Err(refusal.message);
+                break;
+            }
+            Err(refusal) => return Err(refusal.message),
+        }
+        if let Some(position) = feed.media_time() {
+            let due = origin + pacer.due(origin.elapsed(), position);
+            if due > Instant::now() {
+                tokio::time::sleep_until(due.into()).await;
+            }
+        }
+    }
+    match feed.next_track() {
+        Ok(()) => {}
+        Err(refusal) if matches!(refusal.status, 415 | 501) => {
+            outcome = outcome.and(Err(refusal.message));
+        }
+        Err(refusal) => return Err(refusal.message),
+    }
+    Ok(outcome)
+}
+
+/// A stream as a source; complete at its end.
+struct Stream<R> {
+    reader: R,
+    status: Arc<Status>,
+}
+
+impl<R: AsyncRead + Send + Unpin> feed::Source for Stream<R> {
+    async fn next(&mut self) -> Body {
+        let mut buffer = BytesMut::with_capacity(16 * 1024);
+        match self.reader.read_buf(&mut buffer).await {
+            Ok(0) => Body::Closed,
+            Ok(len) => {
+                self.status.bytes.fetch_add(len as u64, Ordering::Relaxed);
+                self.status.packets.fetch_add(1, Ordering::Relaxed);
+                Body::More(buffer.freeze())
+            }
+            Err(error) => Body::Lost(error.to_string()),
+        }
+    }
+}
+
+/// `kind = "stdin"`: once.
+pub(super) async fn stdin(relay: &Arc<Relay>, input: &Input, status: &Arc<Status>) {
+    match tokio::fs::File::open("/dev/stdin").await {
+        Ok(reader) => {
+            let mut source = Stream {
+                reader,
+                status: status.clone(),
+            };
+            once(relay, input, status, "stdin", &mut source).await;
+        }
+        Err(error) => status.failed(&format!("standard input cannot be read: {error}")),
+    }
+    status.is("ended");
+}
+
+async fn once(
+    relay: &Arc<Relay>,
+    input: &Input,
+    status: &Arc<Status>,
+    peer: &str,
+    source: &mut impl feed::Source,
+) {
+    let outcome = match enter(relay, input, peer) {
+        Ok(feed) => {
+            status.is("live");
+            status.starts.fetch_add(1, Ordering::Relaxed);
+            feed::run(feed, source).await
+        }
+        Err(refusal) => Err(refusal),
+    };
+    if let Err(refusal) = outcome {
+        status.failed(&refusal.message);
+    }
+}
+
+/// `kind = "command"`: again whenever it ends.
+pub(super) async fn command(relay: &Arc<Relay>, input: &Input, status: &Arc<Status>) {
+    let mut backoff = Backoff::default();
+    loop {
+        let began = Instant::now();
+        match spawn(input) {
+            Ok(mut child) => {
+                if let Some(errors) = child.stderr.take() {
+                    tokio::spawn(log_lines(input.mount.clone(), errors));
+                }
+                if let Some(reader) = child.stdout.take() {
+                    let status = status.clone();
+                    let mut source = Stream {
+                        reader,
+                        status: status.clone(),
+                    };
+                    once(relay, input, &status, "command", &mut source).await;
+                }
+                stop(&mut child).await;
+                if let Ok(Ok(code)) =
+                    tokio::time::timeout(Duration::from_secs(1), child.wait()).await
+                {
+                    tracing::info!(mount = %input.mount, "the command ended: {code}");
+                }
+            }
+            Err(error) => status.failed(&format!("the command cannot be started: {error}")),
+        }
+        if began.elapsed() > Duration::from_secs(30) {
+            backoff.succeeded();
+        }
+        status.is("backing off");
+        if pause(relay, backoff.failed(rand::random())).await {
+            return;
+        }
+    }
+}
+
+fn spawn(input: &Input) -> io::Result<tokio::process::Child> {
+    tokio::process::Command::new("/bin/sh")
+        .args(["-c", &input.command])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // A group of its own, so that what the shell started ends with it.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+}
+
+async fn stop(child: &mut tokio::process::Child) {
+    let group = child.id().and_then(|id| i32::try_from(id).ok());
+    if let Some(group) = group.and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::TERM);
+    }
+    if tokio::time::timeout(Duration::from_secs(2), child.wait())
+        .await
+        .is_err()
+    {
+        let _ = child.kill().await;
+    }
+}
+
+async fn log_lines(mount: String, errors: tokio::process::ChildStderr) {
+    let mut lines = BufReader::new(errors.take(u64::MAX)).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let line: String = line.chars().take(500).collect();
+        tracing::info!(mount = %mount, "command: {line}");
+    }
+}
+
+/// A file that another program appends to.
+struct Growing<'s> {
+    file: tokio::fs::File,
+    patience: Duration,
+    grew: Instant,
+    status: &'s Status,
+}
+
+impl feed::Source for Growing<'_> {
+    async fn next(&mut self) -> Body {
+        loop {
+            let mut buffer = BytesMut::with_capacity(16 * 1024);
+            match self.file.read_buf(&mut buffer).await {
+                Ok(0) if self.grew.elapsed() >= self.patience => return Body::Closed,
+                Ok(0) => tokio::time::sleep(LOOK_EVERY).await,
+                Ok(len) => {
+                    self.grew = Instant::now();
+                    self.status.bytes.fetch_add(len as u64, Ordering::Relaxed);
+                    return Body::More(Bytes::from(buffer));
+                }
+                Err(error) => return Body::Lost(error.to_string()),
+            }
+        }
+    }
+}
+
+/// `kind = "growing"`: from its beginning to its end; then the next file of
+/// that name.
+pub(super) async fn growing(relay: &Arc<Relay>, input: &Input, status: &Arc<Status>) {
+    let follow = async {
+        let mut seen = None;
+        loop {
+            let known = tokio::fs::metadata(&input.path).await;
+            let mark = known.as_ref().ok().and_then(|found| {
+                use std::os::unix::fs::MetadataExt as _;
+                (found.len() > 0).then_some((found.ino(), found.len(), found.modified().ok()))
+            });
+            if mark.is_none() || mark == seen {
+                if let Err(error) = known {
+                    status.failed(&format!("{}: {error}", input.path.display()));
+                }
+                tokio::time::sleep(LOOK_EVERY * 4).await;
+                continue;
+            }
+            if let Ok(file) = tokio::fs::File::open(&input.path).await {
+                let mut source = Growing {
+                    file,
+                    patience: input.timeout,
+                    grew: Instant::now(),
+                    status,
+                };
+                let peer = input.path.display().to_string();
+                once(relay, input, status, &peer, &mut source).await;
+                status.is("waiting");
+            }
+            seen = tokio::fs::metadata(&input.path).await.ok().map(|found| {
+                use std::os::unix::fs::MetadataExt as _;
+                (found.ino(), found.len(), found.modified().ok())
+            });
+        }
+    };
+    tokio::select! {
+        () = follow => {}
+        () = relay.drained() => {}
+    }
+}
+
+/// Runs whichever kind it is.
+pub(super) async fn run(relay: &Arc<Relay>, input: &Input, status: &Arc<Status>) {
+    match input.kind {
+        InputKind::File => files(relay, input, status).await,
+        InputKind::Growing => growing(relay, input, status).await,
+        InputKind::Stdin => stdin(relay, input, status).await,
+        _ => command(relay, input, status).await,
+    }
+}
