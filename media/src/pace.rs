@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn who_was_suspended_does_not_catch_up() {
         let mut pacer = Pacer::new(Duration::ZERO);
-        let at = |secs| MediaTime::ZERO + MediaDuration::from_millis(secs * 1000);
+        let at = |secs: u64| MediaTime::ZERO + MediaDuration::from_millis(secs * 1000);
         let secs = Duration::from_secs;
         assert_eq!(pacer.due(secs(5), at(0)), secs(5));
         assert_eq!(pacer.due(secs(5), at(3)), secs(8));
