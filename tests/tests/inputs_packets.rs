@@ -15,7 +15,7 @@ fn free_port() -> u16 {
     for _ in 0..200 {
         let first = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         let port = first.local_addr().expect("bound").port();
-        if port % 2 == 0 && UdpSocket::bind(("127.0.0.1", port + 1)).is_ok() {
+        if port.is_multiple_of(2) && UdpSocket::bind(("127.0.0.1", port + 1)).is_ok() {
             return port;
         }
     }
