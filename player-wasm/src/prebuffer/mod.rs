@@ -24,7 +24,7 @@
 //! delivery make likely:
 //!
 //! ```text
-//! first start   floor + start·(2 − stretch/0.05)·path + per_answer·answer + start_spread·spread + lead
+//! first start   floor + (start·(2 − stretch/0.05) + per_page·page)·path + per_answer·answer + start_spread·spread + lead
 //! start again   floor + restart_spread·spread + lead
 //! playing       floor + play·path + play_spread·spread + lead      (start for play without stretch)
 //! path        = 1 − exp(−answer / wire)
@@ -48,6 +48,8 @@ use gaps::Gaps;
 pub use tuning::Tuning;
 pub use types::{Decision, Latency, Mode, Stats};
 
+/// Pages up to this long count in the margin of a first start, ms.
+const COARSE_MS: f64 = 100.0;
 /// More media since the request than this many times the time since then: delivery is faster than real time.
 const FAST_JOIN: f64 = 1.25;
 /// Largest time-stretch: 5 % of tempo is hardly noticed in speech.
@@ -251,7 +253,7 @@ impl Prebuffer {
             return 0.0;
         }
         let wanted = t.floor_ms
-            + self.start_margin() * self.path()
+            + (self.start_margin() + t.per_page * a.page_ms().min(COARSE_MS)) * self.path()
             + t.per_answer * self.answer().min(1_000.0)
             + t.start_spread * spread;
         let missing = self.bounded(wanted + self.lead(t.lead_ms)) - (offset - a.base());

@@ -33,7 +33,7 @@ fn rate(p: &mut Prebuffer, now: f64, playhead: f64) -> f64 {
 
 #[test]
 fn a_wire_starts_after_the_floor() {
-    // Answer 0.7 ms: path = 1 − exp(−0.7/15) = 0.0456; 10 + 300 · 0.0456 + 0.5 · 0.7 = 24.03 ms.
+    // Answer 0.7 ms: path = 1 − exp(−0.7/15) = 0.0456; 10 + (250 + 2.5 · 20) · 0.0456 + 0.5 · 0.7 = 24.03 ms.
     let mut p = after(
         Mode::Live,
         Latency::AUTO,
@@ -44,10 +44,10 @@ fn a_wire_starts_after_the_floor() {
 
 #[test]
 fn one_large_page_is_no_margin() {
-    // 1 s of media, complete after 1 s, here 150 ms later: path ≈ 1, 10 + 300 + 75 = 385 ms of
-    // margin, but one page shows no rate: 500 ms for a second one.
+    // 1 s of media, complete after 1 s, here 150 ms later: path ≈ 1 and 10 + (250 + 2.5 · 100) + 75 = 585 ms
+    // of margin are wanted, although 1 s is held.
     let mut p = after(Mode::Live, Latency::AUTO, &[(1150.0, 0.0, 1000.0)]);
-    assert!((start_time(&mut p, 1150.0, 0.0) - 1650.0).abs() < 0.1);
+    assert!((start_time(&mut p, 1150.0, 0.0) - 1735.0).abs() < 0.1);
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn nothing_starts_in_the_middle_of_a_drought() {
         .map(|k| (100.0 + f64::from(k) * 20.0, f64::from(k) * 20.0, 20.0))
         .collect();
     let mut p = after(Mode::Live, Latency::AUTO, &chunks);
-    // Margin wanted: 10 + 300 · (1 − exp(−80/15)) + 0.5 · 80 = 348.6, and as much again as the chunk is late.
+    // Margin wanted: 10 + (250 + 2.5 · 20) · (1 − exp(−80/15)) + 0.5 · 80 = 348.6, and as much again as the chunk is late.
     for now in [300.0, 449.0, 700.0, 1_000.0, 1_440.0] {
         assert!(
             matches!(p.clone().decide(now, 0.0, false), Decision::Wait { .. }),
@@ -159,7 +159,7 @@ fn short_of_margin_it_slows_within_the_option() {
         .collect();
     let mut p = after(Mode::Complete, Latency::AUTO, &chunks);
     p.on_playing(450.0, 0.0);
-    // Margin 300 of 10 + 600 · (1 − exp(−50/15)) = 589 wanted: more than half of it, and files keep their pitch.
+    // Margin 300 of 10 + 500 · (1 − exp(−50/15)) = 492 wanted: more than half of it, and files keep their pitch.
     let now = 150.0 + 49.0 * 100.0;
     assert_eq!(rate(&mut p, now, now - 450.0), 1.0);
     // Margin 100: the resampler wins it back.

@@ -13,6 +13,9 @@ pub struct Tuning {
     /// retransmission timeout is at least 200 ms on the common systems, plus a round trip. Twice as
     /// much without time-stretch, which could add to it later.
     pub start_ms: f64,
+    /// Further margin at the first start per ms of page, up to 100 ms. A page is as late as the latest of its
+    /// packets, so larger ones are later; and nobody sends large ones where latency is at a premium.
+    pub per_page: f64,
     /// Further margin at the first start per ms of answer time (capped at 1 s). A slow answer is a long
     /// path or a server that computes: both deliver less evenly.
     pub per_answer: f64,
@@ -48,7 +51,8 @@ impl Tuning {
     pub const DEFAULT: Self = Self {
         floor_ms: 10.0,
         wire_ms: 15.0,
-        start_ms: 300.0,
+        start_ms: 250.0,
+        per_page: 2.5,
         per_answer: 0.5,
         start_spread: 1.0,
         restart_spread: 0.3,
@@ -64,10 +68,11 @@ impl Tuning {
     };
 
     /// Names of the constants, in order, for sweeps.
-    pub const NAMES: [&'static str; 15] = [
+    pub const NAMES: [&'static str; 16] = [
         "floor_ms",
         "wire_ms",
         "start_ms",
+        "per_page",
         "per_answer",
         "start_spread",
         "restart_spread",
@@ -88,18 +93,19 @@ impl Tuning {
             0 => &mut self.floor_ms,
             1 => &mut self.wire_ms,
             2 => &mut self.start_ms,
-            3 => &mut self.per_answer,
-            4 => &mut self.start_spread,
-            5 => &mut self.restart_spread,
-            6 => &mut self.restart_ms,
-            7 => &mut self.play_ms,
-            8 => &mut self.play_spread,
-            9 => &mut self.second_page_ms,
-            10 => &mut self.rest_ms,
-            11 => &mut self.rest_per_heard,
-            12 => &mut self.flat,
-            13 => &mut self.lead_ms,
-            14 => &mut self.pause_ms,
+            3 => &mut self.per_page,
+            4 => &mut self.per_answer,
+            5 => &mut self.start_spread,
+            6 => &mut self.restart_spread,
+            7 => &mut self.restart_ms,
+            8 => &mut self.play_ms,
+            9 => &mut self.play_spread,
+            10 => &mut self.second_page_ms,
+            11 => &mut self.rest_ms,
+            12 => &mut self.rest_per_heard,
+            13 => &mut self.flat,
+            14 => &mut self.lead_ms,
+            15 => &mut self.pause_ms,
             _ => return None,
         })
     }
