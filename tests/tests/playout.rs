@@ -146,5 +146,5 @@ fn it_costs_less_than_waiting_for_a_second() {
         ours.gapless,
         theirs.gapless
     );
-    assert!(ours.over < 100.0, "{} ms over the optimum", ours.over);
+    assert!(ours.over < 150.0, "{} ms over the optimum", ours.over);
 }
