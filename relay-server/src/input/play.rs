@@ -72,6 +72,8 @@ async fn programme(relay: &Arc<Relay>, input: &Input, status: &Arc<Status>) -> R
     let mut feed = enter(relay, input, &shown).map_err(|refusal| refusal.message)?;
     let origin = Instant::now();
     let mut pacer = Pacer::new(LEAD);
+    // The programme's start is now, however long the first page is.
+    pacer.due(Duration::ZERO, feed.mount.log.head().end);
     loop {
         let path = input.path.clone();
         let found = tokio::task::spawn_blocking(move || playlist::files(&path)).await;

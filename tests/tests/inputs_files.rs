@@ -1,0 +1,215 @@
+//! `file`, `growing`, `command` and `stdin` inputs, and the push to Icecast.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tests::support::http::request;
+use tests::support::{
+    Encoding, Pcm, Program, Relay, RelayOptions, Scratch, encode, opusdec_decode, require,
+};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn relay(config: &str) -> Relay {
+    Relay::start_with(&RelayOptions {
+        config: Some(config.to_owned()),
+        ..RelayOptions::default()
+    })
+}
+
+fn fetch(relay: &Relay, path: &str, file: &Path) {
+    Program::new("curl")
+        .args(["-sS", "--fail", "--max-time", "30", "-o"])
+        .arg(file)
+        .arg(relay.url(path))
+        .run()
+        .unwrap_or_else(|error| panic!("{error}\nrelay: {}", relay.process.stderr()));
+}
+
+fn inputs(relay: &Relay) -> serde_json::Value {
+    let token = format!("Authorization: Bearer {}\r\n", Relay::TOKEN);
+    let answer = request(relay.address, "GET", "/api/inputs", &token);
+    serde_json::from_slice(&answer.body).expect("json")
+}
+
+#[test]
+fn a_playlist_of_every_kind_is_paced_and_whole() {
+    require(&["ffmpeg", "opusdec"]);
+    let scratch = Scratch::new("files");
+    let one = Pcm::noise(48_000, 2, 96_000, 0.3, 1);
+    encode(
+        &one,
+        Encoding::Opus(&["-b:a", "96k"]),
+        &scratch.file("one.opus"),
+    )
+    .expect("opus");
+    one.write_wav(&scratch.file("two.wav"));
+    std::fs::write(
+        scratch.file("broken.mp3"),
+        "<html>not found</html>".repeat(20),
+    )
+    .expect("write");
+    std::fs::write(
+        scratch.file("list.m3u"),
+        "#EXTM3U\none.opus\nmissing.mp3\nbroken.mp3\ntwo.wav\none.opus\n",
+    )
+    .expect("write");
+    let relay = relay(&format!(
+        "[[input]]\nkind = \"file\"\nmount = \"/list.opus\"\npath = \"{}\"\n",
+        scratch.file("list.m3u").display()
+    ));
+    let began = Instant::now();
+    relay.wait_for("/api/mounts/list.opus", "\"state\":\"ended\"", LIMIT);
+    let took = began.elapsed().as_secs_f64();
+    assert!((5.2..9.0).contains(&took), "6 s were played in {took:.1} s");
+    let heard = scratch.file("heard.opus");
+    fetch(&relay, "/list.opus?from=start", &heard);
+    let heard = opusdec_decode(&heard).expect("opusdec");
+    assert_eq!(heard.frames(), 3 * 96_000, "gapless between tracks");
+    // Passed through frame-exact: the decoder's output is the file's own.
+    let own = opusdec_decode(&scratch.file("one.opus")).expect("opusdec");
+    assert!(heard.slice(0, 96_000).samples == own.samples);
+    assert!(heard.slice(192_000, 288_000).samples == own.samples);
+    let status = inputs(&relay)[0].clone();
+    assert_eq!(
+        (&status["starts"], &status["malformed"]),
+        (&4.into(), &2.into()),
+        "{status}"
+    );
+}
+
+#[test]
+fn a_folder_is_played_again_and_again() {
+    require(&["ffmpeg"]);
+    let scratch = Scratch::new("folder");
+    let tone = Pcm::sine(44_100, 440.0, 44_100);
+    encode(
+        &tone,
+        Encoding::Mp3(&["-b:a", "128k"]),
+        &scratch.file("a.mp3"),
+    )
+    .expect("mp3");
+    std::fs::write(scratch.file("cover.jpg"), "x").expect("write");
+    let relay = relay(&format!(
+        "[[input]]\nkind = \"file\"\nmount = \"/loop.mp3\"\npath = \"{}\"\nloop = true\nshuffle = true\n",
+        scratch.path().display()
+    ));
+    let began = Instant::now();
+    relay.wait_for("/api/mounts/loop.mp3", "\"title\":\"a\"", LIMIT);
+    std::thread::sleep(Duration::from_secs(5));
+    let (_, mount) = relay.fetch("/api/mounts/loop.mp3");
+    let mount: serde_json::Value = serde_json::from_str(&mount).expect("json");
+    let played = mount["media_time"].as_f64().expect("a position");
+    let off = played - began.elapsed().as_secs_f64();
+    assert!((-0.7..0.5).contains(&off), "{off:.2} s off: {mount}");
+    assert!(mount["live"] == true && inputs(&relay)[0]["starts"].as_u64() > Some(3));
+}
+
+#[test]
+fn a_growing_file_is_followed_to_its_end() {
+    require(&["ffmpeg", "opusdec"]);
+    let scratch = Scratch::new("growing");
+    let tone = Pcm::sine(48_000, 440.0, 96_000);
+    encode(
+        &tone,
+        Encoding::Opus(&["-b:a", "96k"]),
+        &scratch.file("whole.opus"),
+    )
+    .expect("opus");
+    let whole = std::fs::read(scratch.file("whole.opus")).expect("read");
+    let path = scratch.file("grows.opus");
+    let relay = relay(&format!(
+        "[[input]]\nkind = \"growing\"\nmount = \"/g.opus\"\npath = \"{}\"\ntimeout = \"1s\"\n",
+        path.display()
+    ));
+    let mut file = std::fs::File::create(&path).expect("create");
+    for piece in whole.chunks(whole.len().div_ceil(8)) {
+        file.write_all(piece).expect("append");
+        std::thread::sleep(Duration::from_millis(150));
+    }
+    relay.wait_for("/api/mounts/g.opus", "\"state\":\"ended\"", LIMIT);
+    fetch(&relay, "/g.opus?from=start", &scratch.file("heard.opus"));
+    let heard = opusdec_decode(&scratch.file("heard.opus")).expect("opusdec");
+    let own = opusdec_decode(&scratch.file("whole.opus")).expect("opusdec");
+    assert!(
+        heard.samples == own.samples,
+        "{} of {}",
+        heard.frames(),
+        own.frames()
+    );
+}
+
+#[test]
+fn a_command_is_restarted_and_its_errors_are_logged() {
+    require(&["ffmpeg"]);
+    let relay = relay(
+        "[[mount]]\npath = \"/c.opus\"\ngrace = \"20s\"\n[[input]]\nkind = \"command\"\nmount = \"/c.opus\"\n\
+         command = \"echo tuning in >&2; ffmpeg -v error -re -f lavfi -i sine=duration=1 -c:a libopus -f ogg -\"\n",
+    );
+    relay.wait_for("/api/mounts/c.opus", "\"live\":true", LIMIT);
+    let until = Instant::now() + LIMIT;
+    while inputs(&relay)[0]["starts"].as_u64() < Some(2) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(
+        inputs(&relay)[0]["starts"].as_u64() >= Some(2),
+        "{}",
+        inputs(&relay)
+    );
+    let log = relay.process.stderr();
+    assert!(log.contains("tuning in"), "{log}");
+}
+
+#[test]
+fn a_mount_is_pushed_to_another_server() {
+    require(&["ffmpeg", "opusdec"]);
+    let there = Relay::start();
+    let scratch = Scratch::new("push");
+    let here = relay(&format!(
+        "[[forward]]\nkind = \"icecast\"\nmount = \"/live.opus\"\nurl = \"http://source:{}@{}/copy.opus\"\n",
+        Relay::PASSWORD,
+        there.address
+    ));
+    let mut source = Program::new("ffmpeg")
+        .args([
+            "-v",
+            "error",
+            "-re",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=frequency=440:duration=20",
+        ])
+        .args([
+            "-c:a",
+            "libopus",
+            "-content_type",
+            "audio/ogg",
+            "-f",
+            "ogg",
+            "-flush_packets",
+            "1",
+        ])
+        .arg(here.icecast_url("/live.opus"))
+        .spawn()
+        .expect("ffmpeg");
+    there.wait_for("/api/mounts/copy.opus", "\"live\":true", LIMIT);
+    std::thread::sleep(Duration::from_secs(2));
+    let (_, mount) = there.fetch("/api/mounts/copy.opus");
+    assert!(mount.contains("\"faults\":0"), "{mount}");
+    source.kill();
+    let done = Program::new("curl")
+        .args(["-sS", "--max-time", "3", "-o"])
+        .arg(scratch.file("heard.opus"))
+        .arg(there.url("/copy.opus?from=start"))
+        .finish()
+        .expect("curl");
+    assert!(
+        matches!(done.status.code(), Some(0 | 28)),
+        "{}",
+        done.stderr
+    );
+    let heard = opusdec_decode(&scratch.file("heard.opus")).expect("opusdec");
+    assert!(heard.frames() > 48_000, "{} frames", heard.frames());
+}
