@@ -54,7 +54,8 @@ impl Recipe {
         let code = self
             .code
             .replace("127.0.0.1:8000", &relay.address.to_string())
-            .replace("source:secret", &format!("source:{}", Relay::PASSWORD));
+            .replace("source:secret", &format!("source:{}", Relay::PASSWORD))
+            .replace("Bearer admin", &format!("Bearer {}", Relay::TOKEN));
         let (program, flag) = match self.language.as_str() {
             "sh" => ("bash", "-c"),
             "python" => ("python3", "-c"),
@@ -103,12 +104,13 @@ fn publishes(name: &str, codec: &str) {
     let relay = Relay::start();
     let folder = material();
     let recipe = recipe(name);
-    let mount = recipe
-        .mount
-        .clone()
-        .expect("a publishing recipe names its mount");
     recipe.run(&relay, &folder);
+    let mount = recipe.mount.expect("a publishing recipe names its mount");
+    hears(&relay, &folder, &mount, codec);
+}
 
+/// What `mount` carries is 3 s of `codec`.
+fn hears(relay: &Relay, folder: &Scratch, mount: &str, codec: &str) {
     let heard = folder.file("heard");
     Program::new("curl")
         .args(["-sS", "--fail", "--max-time", "20", "-o"])
@@ -118,15 +120,129 @@ fn publishes(name: &str, codec: &str) {
         .unwrap_or_else(|error| panic!("{error}\nrelay: {}", relay.process.stderr()));
     let heard = heard.to_string_lossy().into_owned();
     assert_eq!(probe(&heard, "stream=codec_name"), codec);
-    let packets = probe(&heard, "packet=duration_time");
-    let seconds: f64 = packets
-        .lines()
-        .filter_map(|line| line.trim_end_matches(',').parse::<f64>().ok())
-        .sum();
+    let seconds = length(&heard);
     assert!(
         (2.9..3.3).contains(&seconds),
         "3 s were published to {mount}, {seconds} s came back"
     );
+}
+
+/// Seconds of packets in a file.
+fn length(file: &str) -> f64 {
+    let packets = probe(file, "packet=duration_time");
+    let lines = packets.lines().map(|line| line.trim_end_matches(','));
+    lines.filter_map(|line| line.parse::<f64>().ok()).sum()
+}
+
+/// A relay with a recipe's configuration, its ports and files replaced.
+fn configured(name: &str, replace: &[(&str, &str)]) -> Relay {
+    let mut config = recipe(name).code;
+    for (from, to) in replace {
+        assert!(config.contains(from), "{name} has no {from}");
+        config = config.replace(from, to);
+    }
+    Relay::start_with(&RelayOptions {
+        config: Some(config),
+        ..RelayOptions::default()
+    })
+}
+
+#[test]
+fn a_gateway_is_heard_and_copied() {
+    let copies = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    copies
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("timeout");
+    let copies_to = copies.local_addr().expect("address").to_string();
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr());
+    let port = port.expect("a port").to_string();
+    let relay = configured(
+        "udp-config",
+        &[("127.0.0.1:5004", &port), ("127.0.0.1:6004", &copies_to)],
+    );
+    let folder = material();
+    let mut recipe = recipe("udp");
+    recipe.code = recipe.code.replace("127.0.0.1:5004", &port);
+    recipe.run(&relay, &folder);
+    hears(&relay, &folder, "/call.opus", "opus");
+    let mut packet = [0; 2000];
+    let mut copied = 0;
+    while copied < 2 * 8000 * 2 {
+        copied += copies.recv(&mut packet).expect("a copy");
+    }
+}
+
+#[test]
+fn a_growing_file_is_followed_and_sought_in() {
+    let relay = Relay::start();
+    let folder = material();
+    let whole = folder.file("whole.opus");
+    Program::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(folder.file("music.flac"))
+        .args(["-c:a", "libopus", "-page_duration", "100000"])
+        .arg(&whole)
+        .run()
+        .unwrap_or_else(|error| panic!("{error}"));
+    let bytes = std::fs::read(&whole).expect("file");
+    let target = relay.scratch.file("growing.opus");
+    let mut growing = std::fs::File::create(target).expect("create");
+    let writer = std::thread::spawn(move || {
+        for piece in bytes.chunks(bytes.len().div_ceil(10)) {
+            std::io::Write::write_all(&mut growing, piece).expect("append");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    recipe("growing").run(&relay, &folder);
+    writer.join().expect("writer");
+    let heard = std::fs::read(folder.file("heard.opus")).expect("heard");
+    assert!(heard == std::fs::read(&whole).expect("whole"));
+    let rest = length(&folder.file("from-there.opus").to_string_lossy());
+    assert!((1.4..1.9).contains(&rest), "{rest} s");
+}
+
+#[test]
+fn a_file_becomes_a_live_stream() {
+    let folder = material();
+    let music = folder.file("music.flac").to_string_lossy().into_owned();
+    let relay = configured("file-config", &[("music.flac", &music)]);
+    relay.wait_for("/api/mounts", "music.opus", Duration::from_secs(20));
+    hears(&relay, &folder, "/music.opus", "opus");
+}
+
+#[test]
+fn a_speech_api_is_pulled() {
+    let folder = material();
+    let answer = folder.file("answer.opus");
+    Program::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(folder.file("music.flac"))
+        .args(["-c:a", "libopus", "-page_duration", "1000000"])
+        .arg(&answer)
+        .run()
+        .unwrap_or_else(|error| panic!("{error}"));
+    let body = std::fs::read(&answer).expect("answer");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("address").to_string();
+    std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let (mut socket, _) = listener.accept().expect("the relay asks");
+        let mut request = [0; 4096];
+        let got = socket.read(&mut request).expect("a request");
+        assert!(String::from_utf8_lossy(&request[..got]).contains("Bearer KEY"));
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: audio/ogg\r\nConnection: close\r\n\r\n";
+        socket.write_all(head.as_bytes()).expect("head");
+        // In bursts, as such services answer.
+        for piece in body.chunks(20_000) {
+            socket.write_all(piece).expect("body");
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    });
+    let relay = Relay::start();
+    let mut recipe = recipe("pull");
+    recipe.code = recipe.code.replace("speech.example", &address);
+    recipe.run(&relay, &folder);
+    hears(&relay, &folder, "/say.opus", "opus");
 }
 
 #[test]
@@ -176,9 +292,14 @@ fn every_recipe_is_run() {
         "curl-mp3",
         "ffmpeg-mp3",
         "ffmpeg-opus",
+        "file-config",
+        "growing",
         "listen-curl",
         "listen-ffmpeg",
+        "pull",
         "python-pcm",
+        "udp",
+        "udp-config",
     ];
     assert_eq!(recipes().into_keys().collect::<Vec<_>>(), tested);
 }
