@@ -93,6 +93,19 @@ impl Schedule {
         (self.lead / 2).min(256)
     }
 
+    /// Moves what comes next so that a piece handed out for `context` can start a lead after
+    /// *now*, when it no longer can in time. Returns by how many frames.
+    pub fn put_off(&mut self, context: u64, now: u64) -> u64 {
+        match &mut self.next {
+            Some(next) if now + (self.lead / 2).min(256) > context => {
+                let late = (now + self.lead).saturating_sub(context);
+                next.0 += late;
+                late
+            }
+            _ => 0,
+        }
+    }
+
     /// The next piece, given that output frames below `available` exist.
     /// Short pieces wait for more unless `all` is set or time presses. `None`
     /// when there is none now; dry schedules hand out nothing.

@@ -109,6 +109,11 @@ impl Timeline {
         }
     }
 
+    /// Whether the last run begins at context frame `context`.
+    pub fn begins_at(&self, context: u64) -> bool {
+        self.runs.back().is_some_and(|run| run.context == context)
+    }
+
     /// What was scheduled at or after context frame `context` will not be
     /// heard. Returns the output frame that would have been heard there.
     pub fn cut(&mut self, context: u64) -> Option<u64> {

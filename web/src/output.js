@@ -75,7 +75,7 @@ export class Output {
 
   /** @param {import('../dist/player/glue.js').Engine} engine */
   schedule(engine) {
-    this.scheduler?.schedule(engine);
+    this.scheduler?.schedule(engine, this.frame);
   }
 
   /** Silences what starts at or after `frame`, the present one by default. */

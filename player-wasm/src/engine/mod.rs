@@ -317,6 +317,35 @@ impl Engine {
         self.slots.pop_front()
     }
 
+    /// Puts off what waits to be scheduled when the context, now at `frame`, has reached it
+    /// while it was being decoded: an output given a block late drops its beginning.
+    pub fn catch_up(&mut self, frame: u64) {
+        let Some(first) = self.slots.front().copied() else {
+            return;
+        };
+        let late = self.schedule.put_off(first.context, frame);
+        if late == 0 {
+            return;
+        }
+        let pending = self.slots.iter().map(|slot| slot.frames).sum();
+        let begins = self.timeline.begins_at(first.context);
+        self.timeline.cut(first.context);
+        self.timeline.anchor(first.context + late, first.output);
+        self.timeline.extend(pending);
+        for slot in &mut self.slots {
+            slot.context += late;
+        }
+        if !begins {
+            self.underruns += 1;
+            self.silence += late;
+            let media = self.timeline.media_at(first.output);
+            self.events.push_back(Event::Underrun {
+                media,
+                silence: late,
+            });
+        }
+    }
+
     /// One channel of a slot, until the next call that changes the engine.
     pub fn pcm(&self, slot: Slot, channel: usize) -> &[f32] {
         self.pcm.slice(channel, slot.output, slot.frames)

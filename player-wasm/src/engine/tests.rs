@@ -398,3 +398,28 @@ fn a_live_stream_short_of_margin_is_stretched_and_keeps_its_pitch() {
     let plain = reference(&[headers, pages.concat()].concat());
     assert!(steepest(sound) < 1.1 * steepest(&plain[9_600..]), "click");
 }
+
+#[test]
+fn a_block_decoded_too_late_is_put_off_whole() {
+    let (headers, pages) = opus_pages(1.0);
+    let bytes = [headers, pages.concat()].concat();
+    let mut sim = Sim::new(Mode::Complete, Latency::AUTO, RATE);
+    sim.engine.push_bytes(0.0, &bytes);
+    sim.engine.end_of_stream(0.0);
+    sim.engine.poll(0.0, 0);
+    // The lead is 960 frames: decoding has taken longer.
+    sim.engine.catch_up(1_500);
+    let first = sim.engine.slots.front().copied().expect("a block");
+    assert_eq!((first.context, first.output), (2_460, 0));
+    assert_eq!(sim.engine.current_time(2_460), MediaTime::ZERO);
+    sim.frame = 1_500;
+    sim.poll();
+    sim.advance(1_500);
+    assert!(sim.events.contains(&Event::Ended));
+    assert_eq!(trimmed(sim.sound()), trimmed(&reference(&bytes)));
+    assert_eq!(sim.engine.stats(sim.frame).underrun_events, 0);
+    assert_eq!(
+        sim.engine.stats(sim.frame).total_duration,
+        1.0 - 312.0 / 48_000.0
+    );
+}

@@ -40,11 +40,12 @@ impl Output {
         }
     }
 
-    /// Schedules every block `engine` has ready. Returns how many.
+    /// Schedules every block `engine` has ready, later where `frame`, the context's present
+    /// one, has passed its start since the poll. Returns how many.
     ///
     /// # Errors
     /// When the context refuses a node or a buffer (it was closed).
-    pub fn schedule(&mut self, engine: &mut Engine) -> Result<u32, JsValue> {
+    pub fn schedule(&mut self, engine: &mut Engine, frame: f64) -> Result<u32, JsValue> {
         let rate = self.context.sample_rate();
         let now = (self.context.current_time() * f64::from(rate)) as u64;
         while self.sources.front().is_some_and(|s| s.end < now) || self.sources.len() > MAX_SOURCES
@@ -52,6 +53,7 @@ impl Output {
             self.sources.pop_front();
         }
         let core = engine.core();
+        core.catch_up(frame.max(0.0) as u64);
         let channels = core.channels();
         let mut scheduled = 0;
         while let Some(slot) = core.next_slot() {
