@@ -31,6 +31,11 @@ export interface PlayerOptions {
   latency?: 'auto' | number | { min?: number; max?: number };
   /** `'live'` (default) may skip to stay near the live edge and tells; `'complete'` plays every sample. */
   mode?: 'live' | 'complete';
+  /**
+   * Largest change of tempo, at unchanged pitch, that may buy time when a stream is short of margin: a fraction from 0 to
+   * 0.05. Default 0, as music deserves; 0.05 suits speech.
+   */
+  stretch?: number;
   /** Use this context rather than an own one. The host then resumes and closes it. */
   context?: AudioContext;
   /** How PCM reaches the context. This version always schedules buffers. */

@@ -14,6 +14,8 @@ import { load } from './wasm.js';
 /** @typedef {{promise: Promise<void>, resolve: () => void, reject: (e: unknown) => void}} Deferred */
 
 const PUMP_MS = 40;
+/** Appends closer together than this are worked on together. */
+const SOON_MS = 5;
 const TIMEUPDATE_MS = 250;
 const REPORT_MS = 5000;
 /** No media for this long while more is expected: `stalled`, as in HTML. */
@@ -80,6 +82,10 @@ export class Player extends EventTarget {
 
   #paused = true;
   #ended = false;
+  /** When #run() last ran, ms, and the timer for its next run. */
+  #ranAt = -Infinity;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #soonTimer;
   #playing = false;
   #readyState = 0;
   #duration = NaN;
@@ -109,6 +115,10 @@ export class Player extends EventTarget {
     super();
     const { mode = 'live', preload = 'none', reconnect } = options;
     if (mode !== 'live' && mode !== 'complete') throw new TypeError(`mode takes 'live' or 'complete', got ${describe(mode)}`);
+    const { stretch } = options;
+    if (stretch !== undefined && !(stretch >= 0 && stretch <= 0.05)) {
+      throw new TypeError(`stretch takes a fraction from 0 to 0.05, got ${describe(stretch)}`);
+    }
     this.#options = { ...options, mode, preload };
     this.#latency = bounds(options.latency);
     this.#backoff = reconnect === false ? null : new Backoff(reconnect);
@@ -162,7 +172,7 @@ export class Player extends EventTarget {
     const taken = this.#appender.push(bytes);
     taken.catch(() => {});
     await this.#prepare();
-    this.#run();
+    this.#soon();
     return taken;
   }
 
@@ -440,6 +450,7 @@ export class Player extends EventTarget {
       await load(this.#options.wasmUrl);
       if (generation !== this.#load) throw domError('the source was changed', 'AbortError');
       const engine = new Engine(this.#options.mode, ...this.#latency);
+      engine.setStretch(this.#options.stretch ?? 0);
       this.#ensureOutput().attach(engine);
       this.#engine = engine;
       this.#pump ??= setInterval(() => this.#run(), PUMP_MS);
@@ -534,7 +545,18 @@ export class Player extends EventTarget {
     this.#engineMs += now() - began;
   }
 
+  /** As #run(), but what comes in many small pieces is taken at once and worked on together. */
+  #soon() {
+    const engine = this.#engine;
+    if (!engine || now() - this.#ranAt > SOON_MS) return this.#run();
+    this.#timed(() => this.#appender.drain(engine, now()));
+    this.#soonTimer ??= setTimeout(() => this.#run(), SOON_MS);
+  }
+
   #run() {
+    clearTimeout(this.#soonTimer);
+    this.#soonTimer = undefined;
+    this.#ranAt = now();
     const engine = this.#engine;
     const output = this.#output;
     if (!engine || !output || this.#error) return;
