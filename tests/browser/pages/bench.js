@@ -239,11 +239,14 @@ class Listening {
 
 /** Appends `bytes` cut at random, waiting for each as a host should. */
 async function appendAll(player, bytes, seed, largest) {
-  let count = 0;
+  let breathed = performance.now();
   for (const piece of pieces(bytes, seed, largest)) {
     await player.append(piece);
     // Promises alone never let the page breathe.
-    if (++count % 32 === 0) await sleep(0);
+    if (performance.now() - breathed > 10) {
+      await sleep(0);
+      breathed = performance.now();
+    }
   }
   player.endOfStream();
 }
