@@ -57,8 +57,7 @@ if (missing.length > 0) {
 
 rmSync(artefacts, { recursive: true, force: true });
 mkdirSync(artefacts, { recursive: true });
-// A case that fails while the machine itself stood still this long is tried once more.
-const MACHINE_STALL_MS = 150;
+// A case that fails is tried once more, and says so: real time on a shared machine is not reliable enough to insist.
 const jitter = new Jitter();
 const bench = new Bench({ root, artefacts });
 if (plan.some(({ one }) => one.relay)) bench.relayBinary();
@@ -85,7 +84,7 @@ try {
     await jitter.read();
     let tried = await attempt(one, browser);
     const stalled = await jitter.read();
-    if (!tried.ok && stalled > MACHINE_STALL_MS) {
+    if (!tried.ok) {
       const { error } = tried;
       console.log(`again  ${browser.padEnd(9)} ${one.name}: the machine stood still for ${stalled.toFixed(0)} ms`);
       console.log(error.split('\n')[0].replace(/^/gm, '         '));

@@ -218,8 +218,14 @@ pub(crate) fn decode_silently(bytes: &[u8], mp3: bool, rate: u32, channels: usiz
         .input(piped)
         .run()
         .unwrap_or_else(|e| panic!("{} bytes: {e}", bytes.len()));
+    // A frame that borrows from frames before the join (the bit reservoir) makes
+    // some joins say so, whichever server they join at.
+    let warnings = out.stderr.lines();
+    let warnings: Vec<&str> = warnings
+        .filter(|line| !(mp3 && line.contains("invalid new backstep")))
+        .collect();
     assert_eq!(
-        out.stderr.trim(),
+        warnings.join("\n").trim(),
         "",
         "ffmpeg warns about {} bytes",
         bytes.len()
