@@ -86,7 +86,7 @@ try {
     const stalled = await jitter.read();
     if (!tried.ok) {
       const { error } = tried;
-      console.log(`again  ${browser.padEnd(9)} ${one.name}: the machine stood still for ${stalled.toFixed(0)} ms`);
+      console.log(`again  ${browser.padEnd(9)} ${one.name} (the machine stood still for up to ${stalled.toFixed(0)} ms)`);
       console.log(error.split('\n')[0].replace(/^/gm, '         '));
       tried = await attempt(one, browser);
       tried.notes.unshift(`second attempt, after: ${error.split('\n')[0]}`);

@@ -240,7 +240,7 @@ export function compare(reference, recorded, {
   // Nobody can tell what the player had for quanta that the machine never rendered.
   const unheard = new Uint8Array(rec.length);
   for (const [at, frames] of recorded.holes ?? []) unheard.fill(1, Math.max(0, at - edge), at + frames + edge);
-  let worst = 0, worstFrame = 0, signal = 0, noise = 0;
+  let worst = 0, worstFrame = 0, signal = 0, noise = 0, last = -1;
   const bad = [];
   aligned.forEach((plane, c) => {
     const other = recorded.channels[c];
@@ -250,7 +250,10 @@ export function compare(reference, recorded, {
       signal += plane[i] * plane[i];
       noise += error * error;
       if (error > worst) { worst = error; worstFrame = i; }
-      if (error > limit && (bad.length === 0 || i - bad.at(-1) > 1024)) bad.push(i);
+      if (error > limit) {
+        if (bad.length === 0 || i - bad.at(-1) > 1024) bad.push(i);
+        last = i;
+      }
     }
   });
   const snr = noise === 0 ? Infinity : 10 * Math.log10(signal / noise);
@@ -262,7 +265,7 @@ export function compare(reference, recorded, {
       const later = find(ref.subarray(at, at + 2048), rec);
       if (later.correlation > 0.9) what = `; after it everything is ${later.at - at - offset} frames late`;
     }
-    failures.push(`${bad.length} places differ from the reference by up to ${worst.toFixed(5)}, first at ${(bad[0] / rate).toFixed(4)} s, frame ${bad[0]}${what}`);
+    failures.push(`${bad.length} places differ from the reference by up to ${worst.toFixed(5)}, first at ${(bad[0] / rate).toFixed(4)} s, frame ${bad[0]}, last at frame ${last}${what}`);
   }
   const clicks = hertz ? steps(recorded.channels[sineChannel], aligned[sineChannel], { hertz, rate, offset, edge: Math.max(edge, 2) }).filter(({ frame }) => !unheard[offset + frame]) : [];
   if (clicks.length > 0) failures.push(`${clicks.length} steps, first of ${clicks[0].size.toFixed(5)} at frame ${clicks[0].frame}`);
@@ -278,7 +281,9 @@ export function compare(reference, recorded, {
     failures.push(`${lengthDifference} frames longer than the reference (begins ${sounding.first - offset - expected.first}, ends ${sounding.last - offset - expected.last})`);
   }
   const lost = (recorded.holes ?? []).reduce((sum, [, frames]) => sum + frames, 0);
-  if (failures.length > 0 && lost > 0) failures.push(`(${lost} frames were never rendered)`);
+  if (failures.length > 0 && lost > 0) {
+    failures.push(`(${lost} frames were never rendered: ${recorded.holes.map(([at, frames]) => `${frames} at ${at - offset}`).join(', ')})`);
+  }
   return { failures, offset, delay, snr, lost, worst, worstFrame, clicks, quiet, lengthDifference, frames: end - begin };
 }
 

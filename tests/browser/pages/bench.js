@@ -2,6 +2,9 @@
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
+/** Frames a context renders at a time. */
+const QUANTUM = 128;
+
 class Recorder {
   #blocks = [];
 
@@ -60,11 +63,16 @@ class Recorder {
     const last = blocks.at(-1);
     const frames = last ? last.first + last.planes[0].length - first : 0;
     const planes = Array.from({ length: this.channels }, () => new Float32Array(frames));
-    // Where the context rendered nothing at all: a late audio thread loses whole quanta.
+    // Where the context rendered nothing at all: a late audio thread loses whole quanta. What Chromium
+    // records last before such a hole may be what belongs behind it, under a stale frame number.
     const holes = [];
     let next = first;
     for (const block of blocks) {
-      if (block.first > next) holes.push([next - first, block.first - next]);
+      if (block.first > next) {
+        const at = Math.max(first, next - QUANTUM);
+        holes.push([at - first, block.first - at]);
+        planes.forEach((plane) => plane.fill(0, at - first, next - first));
+      }
       next = block.first + block.planes[0].length;
       planes.forEach((plane, c) => plane.set(block.planes[c], block.first - first));
     }
