@@ -97,12 +97,21 @@ impl Listener {
         header.seq
     }
 
-    /// Skips to the close and checks that the connection ends after it.
+    /// Skips to the close, answers it and checks that the connection ends then.
     fn closed(&mut self) -> u16 {
+        let code = self.close_code();
+        // Refused where ours had begun the closing: the connection has ended already.
+        let mut goodbye = vec![0x88, 0x82, 0, 0, 0, 0];
+        goodbye.extend(code.to_be_bytes());
+        let _ = self.socket.write_all(&goodbye);
+        assert_eq!(self.socket.read(&mut [0]).expect("end"), 0);
+        code
+    }
+
+    fn close_code(&mut self) -> u16 {
         loop {
             let (opcode, payload) = self.message();
             if opcode == 8 {
-                assert_eq!(self.socket.read(&mut [0]).expect("end"), 0);
                 return u16::from_be_bytes([payload[0], payload[1]]);
             }
         }
@@ -324,4 +333,25 @@ fn a_thousand_mounts() {
     }
     drop(listeners);
     until("left", || fanout.count() == 0);
+}
+
+/// RFC 6455 §7.1.1. Firefox forgets everything when the end of the connection is
+/// there before it has read the handshake.
+#[test]
+fn the_connection_outlives_the_close_until_it_is_answered() {
+    let fanout = Fanout::new(Config::default()).expect("threads");
+    let mount = MountShared::new("/m", log(3));
+    mount.log.end("source_ended");
+    for framing in [Framing::WsFramed, Framing::WsPlain] {
+        let mut listener = Listener::new(&fanout, &mount, framing, |_| {});
+        assert_eq!(listener.close_code(), 4500);
+        let short = Some(Duration::from_millis(150));
+        listener.socket.set_read_timeout(short).expect("timeout");
+        let silence = listener.socket.read(&mut [0]).expect_err("still open");
+        assert_eq!(silence.kind(), std::io::ErrorKind::WouldBlock);
+        assert_eq!(fanout.count(), 1);
+        listener.say(0x88, &4500_u16.to_be_bytes());
+        assert_eq!(listener.socket.read(&mut [0]).expect("end"), 0);
+        until("left", || fanout.count() == 0);
+    }
 }

@@ -171,8 +171,6 @@ export default [
   },
   {
     name: 'seamless: chained Ogg',
-    // Firefox has been seen to get nothing from a programme that ended just before it connected.
-    browsers: ['chromium', 'webkit'],
     relay: true,
     limit: 90_000,
     async run(tools) {

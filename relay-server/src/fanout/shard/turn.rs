@@ -652,7 +652,9 @@ fn pump(
                 return Ok(Pumped::Idle);
             }
             Next::Linger => {
-                if !conn.shut {
+                // A WebSocket ends when the peer's Close has come (RFC 6455 §7.1.1): an end that
+                // comes with the handshake makes Firefox forget all that was sent between.
+                if !conn.shut && !conn.session.framing().is_ws() {
                     conn.shut = true;
                     conn.pipe.shut_down();
                 }
