@@ -126,8 +126,8 @@ player.addEventListener('reconnecting', (event) => {
   else show('busy', 'Reconnecting…', attempt > 1 ? `Attempt ${attempt}. The stream goes on where it stopped.` : 'The stream goes on where it stopped.');
 });
 player.addEventListener('reconnected', () => stage.dataset.state === 'playing' && say('detail', ''));
-player.addEventListener('offline', () => wanted && say('detail', 'The source is gone; the relay waits for it to come back.'));
-player.addEventListener('online', () => say('detail', ''));
+player.addEventListener('sourceoffline', () => wanted && say('detail', 'The source is gone; the relay waits for it to come back.'));
+player.addEventListener('sourceonline', () => say('detail', ''));
 player.addEventListener('ended', () => {
   wanted = false;
   show('idle', 'The programme is over', 'Everything that was sent has been played.');
