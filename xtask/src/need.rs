@@ -21,6 +21,8 @@ enum Probe {
     Packages,
     /// Node of at least [`NODE_MAJOR`].
     Node,
+    /// Any of these programs, or the one that the environment variable names.
+    Browser(&'static str, &'static [&'static str]),
 }
 
 /// Something the machine must have, and the Debian packages that bring it.
@@ -62,12 +64,16 @@ const BUILD: &[Need] = &[
 
 /// To test: the browsers and the sound server they play into.
 const BROWSERS: &[Need] = &[
-    need(
-        "Chromium and its driver",
-        &["chromium", "chromedriver"],
-        &["chromium", "chromium-driver"],
-    ),
-    need("Firefox ESR", &["firefox-esr"], &["firefox-esr"]),
+    Need {
+        what: "Chromium (not a snap; where apt has none, install one and set CHROMIUM to it)",
+        probe: Probe::Browser("CHROMIUM", &["chromium"]),
+        packages: &["chromium"],
+    },
+    Need {
+        what: "Firefox (not a snap; where apt has none, install one and set FIREFOX to it)",
+        probe: Probe::Browser("FIREFOX", &["firefox-esr"]),
+        packages: &["firefox-esr"],
+    },
     need(
         "WebKit's driver",
         &["WebKitWebDriver"],
@@ -249,6 +255,10 @@ impl Need {
                 output(cmd("dpkg-query").args(["-W", "-f=${Status}", package]))
                     .is_ok_and(|status| status.ends_with("ok installed"))
             }),
+            Probe::Browser(variable, programs) => {
+                std::env::var_os(variable).is_some_and(|path| Path::new(&path).is_file())
+                    || programs.iter().any(|program| which(program).is_some())
+            }
             Probe::Node => node_major().is_some_and(|major| major >= NODE_MAJOR),
         }
     }
