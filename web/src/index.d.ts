@@ -99,6 +99,8 @@ export interface PlayerStats {
   concealedFrames: number;
   /** Frames skipped to return to the live edge. */
   droppedFrames: number;
+  /** Frames repeated or left out by stretching time (option `stretch`). */
+  stretchedFrames: number;
   bytesReceived: number;
   /** Time spent in the engine, milliseconds. */
   decodeTimeMs: number;

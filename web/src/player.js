@@ -392,7 +392,7 @@ export class Player extends EventTarget {
     return {
       underrunEvents: 0, underrunDuration: 0, totalDuration: 0, averageLatency: 0, jitterBufferDelay: 0,
       jitterBufferTargetDelay: 0, arrivalRate: 0, arrivalSpreadP95: 0, predictedSafeStart: 0, prebuffer: 0,
-      resampleRatio: 1, driftPpm: 0, concealedFrames: 0, droppedFrames: 0,
+      resampleRatio: 1, driftPpm: 0, concealedFrames: 0, droppedFrames: 0, stretchedFrames: 0,
       decodeTimeMs: this.#engineMs, startupDelay: this.#startupDelay,
       ...measured,
       bufferDepth: this.#depth(), bytesReceived: this.#bytesReceived(), outputLatency: this.#output?.delay ?? 0,

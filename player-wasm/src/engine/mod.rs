@@ -20,7 +20,9 @@
 mod event;
 mod input;
 mod pcm;
+mod playback;
 mod render;
+mod report;
 
 use std::collections::VecDeque;
 
@@ -201,15 +203,6 @@ impl Engine {
         self.input.gap();
     }
 
-    /// Tags that belong to position `at`.
-    pub fn metadata(&mut self, at: MediaTime, payload: Payload) {
-        if self.metadata.len() >= MAX_METADATA {
-            self.metadata.pop_front();
-        }
-        let place = self.metadata.partition_point(|(time, _)| *time <= at);
-        self.metadata.insert(place, (at, payload));
-    }
-
     /// The programme's whole length, when known.
     pub fn set_duration(&mut self, duration: Option<MediaDuration>) {
         self.prebuffer
@@ -236,46 +229,6 @@ impl Engine {
     /// Whether input should be held back.
     pub fn full(&self) -> bool {
         self.input.full()
-    }
-
-    /// Start, or go on, as soon as the prebuffer allows.
-    pub fn play(&mut self, now: f64) {
-        if !self.wants {
-            self.wants = true;
-            self.play_called.get_or_insert(now);
-            self.prebuffer.on_request(now);
-        }
-    }
-
-    /// Stop at context frame `frame`; what was scheduled from there on is
-    /// kept for the next [`Engine::play`].
-    pub fn pause(&mut self, now: f64, frame: u64) {
-        self.wants = false;
-        self.frame = frame;
-        self.take_back(frame);
-        self.dry_since = None;
-        self.prebuffer.on_stopped(now);
-    }
-
-    /// Barge-in: drops everything not yet heard at context frame `frame`.
-    /// Returns the media heard since the start or the last flush.
-    pub fn flush(&mut self, now: f64, frame: u64) -> MediaDuration {
-        self.frame = frame;
-        self.take_back(frame);
-        let heard = self.heard_at(frame) - self.heard_since_flush;
-        self.heard_since_flush += heard;
-        self.input.flush();
-        self.restart(now, self.input.head());
-        MediaDuration::from_frames(seamcast_media::units::Frames(heard), self.rate)
-    }
-
-    /// Drops everything; the input that follows is a new join, at `at` when it
-    /// does not say itself.
-    pub fn seek(&mut self, now: f64, at: MediaTime) {
-        self.take_back(self.frame);
-        self.input.seek(at);
-        self.restart(now, at);
-        self.prebuffer.on_request(now);
     }
 
     /// The output was silent for `frames` although blocks were in time.
@@ -317,35 +270,6 @@ impl Engine {
         self.slots.pop_front()
     }
 
-    /// Puts off what waits to be scheduled when the context, now at `frame`, has reached it
-    /// while it was being decoded: an output given a block late drops its beginning.
-    pub fn catch_up(&mut self, frame: u64) {
-        let Some(first) = self.slots.front().copied() else {
-            return;
-        };
-        let late = self.schedule.put_off(first.context, frame);
-        if late == 0 {
-            return;
-        }
-        let pending = self.slots.iter().map(|slot| slot.frames).sum();
-        let begins = self.timeline.begins_at(first.context);
-        self.timeline.cut(first.context);
-        self.timeline.anchor(first.context + late, first.output);
-        self.timeline.extend(pending);
-        for slot in &mut self.slots {
-            slot.context += late;
-        }
-        if !begins {
-            self.underruns += 1;
-            self.silence += late;
-            let media = self.timeline.media_at(first.output);
-            self.events.push_back(Event::Underrun {
-                media,
-                silence: late,
-            });
-        }
-    }
-
     /// One channel of a slot, until the next call that changes the engine.
     pub fn pcm(&self, slot: Slot, channel: usize) -> &[f32] {
         self.pcm.slice(channel, slot.output, slot.frames)
@@ -359,47 +283,6 @@ impl Engine {
     /// The output's rate in Hz.
     pub fn sample_rate(&self) -> u32 {
         self.rate
-    }
-
-    /// Programme position heard at context frame `frame`.
-    pub fn current_time(&self, frame: u64) -> MediaTime {
-        let output = match self.schedule.running() {
-            true => self.timeline.output_at(frame),
-            false => self.playing_out(frame),
-        };
-        self.timeline.media_at(output.unwrap_or(self.resume))
-    }
-
-    /// Start and end of what is held and not yet heard.
-    pub fn buffered(&self, frame: u64) -> (MediaTime, MediaTime) {
-        let from = self.current_time(frame);
-        (from, self.input.head().max(from))
-    }
-
-    /// Everything measured so far.
-    pub fn stats(&self, frame: u64) -> Stats {
-        let measured = self.prebuffer.stats();
-        let (from, to) = self.buffered(frame);
-        let rate = f64::from(self.rate);
-        Stats {
-            underrun_events: self.underruns,
-            underrun_duration: self.silence as f64 / rate,
-            total_duration: self.heard_at(frame) as f64 / rate,
-            average_latency: self.latency_sum / self.latency_count.max(1.0) / 1000.0,
-            jitter_buffer_delay: to.since(from).as_secs_f64(),
-            jitter_buffer_target_delay: self.prebuffer.target() / 1000.0,
-            arrival_rate: measured.arrival_rate,
-            arrival_spread_p95: measured.spread_p95_ms / 1000.0,
-            startup_delay: self.startup_delay,
-            predicted_safe_start: measured.predicted_safe_start_ms / 1000.0,
-            prebuffer: measured.target_ms / 1000.0,
-            resample_ratio: self.render.factor(),
-            drift_ppm: measured.drift_ppm,
-            concealed_frames: self.render.concealed_frames(),
-            dropped_frames: self.skipped,
-            stretched_frames: self.render.stretched_frames(),
-            bytes_received: self.input.bytes,
-        }
     }
 
     fn arrived(&mut self, now: f64, arrival: Arrival) {
@@ -436,51 +319,6 @@ impl Engine {
             }));
     }
 
-    /// Output frame that will be handed out (or heard) next.
-    fn next_output(&self) -> u64 {
-        self.schedule.next_output().unwrap_or(self.resume)
-    }
-
-    /// Where the playhead is while nothing more is handed out: what was, may
-    /// still be playing.
-    fn playing_out(&self, frame: u64) -> Option<u64> {
-        match self.dry_since {
-            Some(end) if frame < end => self.timeline.output_at(frame),
-            _ => None,
-        }
-    }
-
-    fn heard_at(&self, frame: u64) -> u64 {
-        self.heard + self.timeline.heard_before(frame)
-    }
-
-    /// Cancels what is scheduled at or after `frame` and resumes there later.
-    fn take_back(&mut self, frame: u64) {
-        if self.schedule.running() || self.dry_since.is_some_and(|end| end > frame) {
-            self.resume = self.timeline.cut(frame).unwrap_or(self.resume);
-            self.schedule.stop();
-            self.events.push_back(Event::Cancel { frame });
-        }
-        self.slots.clear();
-        self.heard += self.timeline.heard_before(frame);
-        self.timeline.clear_runs();
-    }
-
-    /// After a flush or a seek: nothing is held, the programme goes on at `at`.
-    fn restart(&mut self, now: f64, at: MediaTime) {
-        self.pcm.clear();
-        self.resume = self.pcm.end();
-        self.render.restart(at);
-        self.timeline.clear();
-        self.timeline.pin(self.resume, at);
-        self.metadata.clear();
-        self.dry_since = None;
-        self.ended = false;
-        self.can_play = false;
-        self.play_called = self.wants.then_some(now);
-        self.prebuffer.on_discontinuity();
-    }
-
     fn decode_ahead(&mut self) {
         let ahead = self.schedule.horizon() + u64::from(self.rate / DECODE_AHEAD);
         let until = match self.schedule.end() {
@@ -489,161 +327,6 @@ impl Engine {
             None => self.resume + ahead,
         };
         self.fill(until);
-    }
-
-    fn check_dry(&mut self, now: f64, frame: u64) {
-        if !self.schedule.dry(frame) {
-            return;
-        }
-        let (Some(end), Some(output)) = (self.schedule.end(), self.schedule.next_output()) else {
-            return;
-        };
-        let finished = self.render.finished() && output >= self.pcm.end();
-        if finished {
-            if frame >= end {
-                self.schedule.stop();
-                self.resume = output;
-                self.ended = true;
-                self.prebuffer.on_stopped(now);
-                self.events.push_back(Event::Ended);
-            }
-            return;
-        }
-        self.schedule.stop();
-        self.resume = output;
-        self.dry_since = Some(end);
-        self.underruns += 1;
-        self.prebuffer.on_underrun(now);
-        let media = self.timeline.media_at(output);
-        self.events.push_back(Event::Waiting { media });
-    }
-
-    fn decide(&mut self, now: f64, frame: u64, playhead_ms: f64) {
-        let quiet = self.pcm.quiet(self.next_output(), self.rate);
-        let have = self.pcm.end() > self.next_output();
-        let decision = self.prebuffer.decide(now, playhead_ms, quiet);
-        if !self.schedule.running() {
-            // Nothing to play and nothing to come: over before it began.
-            if self.wants && !have && self.render.finished() && self.input.bytes > 0 {
-                self.ended = true;
-                self.events.push_back(Event::Ended);
-                return;
-            }
-            if decision == Decision::Start && have {
-                if !self.can_play {
-                    self.can_play = true;
-                    self.events.push_back(Event::CanPlay);
-                }
-                if self.wants {
-                    self.start(now, frame);
-                }
-            }
-            return;
-        }
-        match decision {
-            Decision::Play { rate, .. } => {
-                let held = self.input.head().as_secs_f64() * 1000.0 - playhead_ms;
-                self.latency_sum += held;
-                self.latency_count += 1.0;
-                // The correction of clock drift is in it already. Half a percent buys a player
-                // that is short next to nothing, and `complete` promises every sample as it is.
-                let exact = self.mode == Mode::Complete && rate > 1.0 - MAX_DEVIATION - 1e-9;
-                self.render.set_rate(if exact { 1.0 } else { rate });
-                self.skip_waited = 0;
-            }
-            Decision::Skip { to_ms } => self.skip(to_ms, quiet),
-            Decision::Stall => {
-                let end = self.schedule.end();
-                self.resume = self.next_output();
-                self.schedule.stop();
-                self.dry_since = end;
-                self.underruns += 1;
-                self.prebuffer.on_stopped(now);
-                let media = self.timeline.media_at(self.resume);
-                self.events.push_back(Event::Waiting { media });
-            }
-            Decision::Wait { .. } | Decision::Start => {}
-        }
-    }
-
-    fn start(&mut self, now: f64, frame: u64) {
-        // A planned stall may still be playing out.
-        let from = match self.dry_since {
-            Some(end) => frame.max(end.saturating_sub(self.schedule.lead())),
-            None => frame,
-        };
-        let context = self.schedule.start(from, self.resume);
-        self.timeline.anchor(context, self.resume);
-        let media = self.timeline.media_at(self.resume);
-        if let Some(end) = self.dry_since.take() {
-            let silence = context.saturating_sub(end);
-            self.silence += silence;
-            if silence > 0 {
-                self.events.push_back(Event::Underrun { media, silence });
-            }
-        }
-        if let Some(called) = self.play_called
-            && self.startup_delay.is_nan()
-        {
-            let lead = (context - frame) as f64 / f64::from(self.rate);
-            self.startup_delay = (now - called) / 1000.0 + lead;
-        }
-        self.prebuffer.on_playing(now, media.as_secs_f64() * 1000.0);
-        self.events.push_back(Event::Playing {
-            media,
-            frame: context,
-        });
-    }
-
-    fn hand_out(&mut self, frame: u64) {
-        let all = self.render.finished();
-        let end = self.pcm.end();
-        while let Some(slot) = self.schedule.next_slot(frame, end, all) {
-            self.timeline.extend(slot.frames);
-            self.slots.push_back(slot);
-        }
-    }
-
-    /// Goes on at `to_ms`, at a quiet spot or, failing that, after a while anywhere.
-    fn skip(&mut self, to_ms: f64, quiet: bool) {
-        self.skip_waited += 1;
-        let (Some(context), Some(from)) = (self.schedule.end(), self.schedule.next_output()) else {
-            return;
-        };
-        if !quiet && self.skip_waited < SKIP_PATIENCE {
-            return;
-        }
-        let left = self.timeline.media_at(from);
-        let target = MediaTime::ZERO + MediaDuration::from_secs_f64(to_ms / 1000.0);
-        if target <= left {
-            return;
-        }
-        self.skip_waited = 0;
-        // Far ahead, packets are dropped undecoded up to the pre-roll.
-        self.render.drop_until(
-            target - PRE_ROLL,
-            &mut self.input,
-            &mut self.pcm,
-            &mut self.timeline,
-        );
-        let Some(to) = self.timeline.last_output_of(target) else {
-            return;
-        };
-        let limit = to.min(self.pcm.end() + u64::from(self.rate));
-        self.fill(limit + pcm::FADE as u64);
-        let to = to.min(self.pcm.end());
-        if to <= from {
-            return;
-        }
-        self.pcm.crossfade(from, to);
-        self.schedule.splice(to);
-        self.timeline.anchor(context, to);
-        let arrived = self.timeline.media_at(to);
-        self.skipped += arrived.since(left).to_frames(self.rate).0;
-        self.events.push_back(Event::Skip {
-            from: left,
-            to: arrived,
-        });
     }
 
     fn fill(&mut self, until: u64) {
@@ -656,18 +339,6 @@ impl Engine {
             &mut self.metadata,
         );
         self.metadata.truncate(MAX_METADATA);
-    }
-
-    fn tell_metadata(&mut self, frame: u64) {
-        if !self.schedule.running() {
-            return;
-        }
-        let time = self.current_time(frame);
-        while self.metadata.front().is_some_and(|(at, _)| *at <= time) {
-            if let Some((at, payload)) = self.metadata.pop_front() {
-                self.events.push_back(Event::Metadata { at, payload });
-            }
-        }
     }
 }
 

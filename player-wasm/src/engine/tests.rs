@@ -257,6 +257,43 @@ fn a_pause_loses_nothing_and_a_flush_forgets() {
     assert!((again - 2.9935).abs() < 0.001, "{again}");
 }
 
+#[test]
+fn a_live_programme_with_a_burst_is_heard_sample_by_sample() {
+    let (headers, pages) = opus_pages(60.0);
+    let bytes = [headers.clone(), pages.concat()].concat();
+    for (burst, rate) in [(0, RATE), (20, RATE), (20, 44_100)] {
+        let mut sim = Sim::new(Mode::Live, Latency::AUTO, rate);
+        // As the player has it unless asked otherwise.
+        sim.engine.set_stretch(0.0);
+        sim.advance(100);
+        sim.engine.push_bytes(sim.now, &headers);
+        for (i, page) in pages.iter().enumerate() {
+            // Up to 20 ms of jitter, and once a busy machine that stands still for 600 ms, output and all.
+            sim.engine.push_bytes(sim.now, page);
+            sim.poll();
+            if i == 300 && burst > 0 {
+                sim.now += 600.0;
+            }
+            if i >= burst {
+                sim.advance(if i % 7 == 0 { 120 } else { 100 } - if i % 7 == 3 { 20 } else { 0 });
+            }
+            assert_eq!(sim.engine.stats(sim.frame).resample_ratio, 1.0, "page {i}");
+        }
+        sim.engine.end_of_stream(sim.now);
+        sim.advance(4_000);
+        let want = reference(&bytes);
+        let frames = want.len() as u64 * u64::from(rate) / u64::from(RATE);
+        assert_eq!(sim.engine.heard_at(sim.frame), frames);
+        assert_eq!(
+            sim.count(|e| matches!(e, Event::Waiting { .. } | Event::Skip { .. })),
+            0
+        );
+        if rate == RATE {
+            assert_eq!(sim.sound(), trimmed(&want));
+        }
+    }
+}
+
 fn framed(pages: &[Vec<u8>], index: usize, flags: Flags) -> Vec<u8> {
     let tenth = TICKS_PER_SECOND / 10;
     let pre_skip = 312 * (TICKS_PER_SECOND / 48_000);

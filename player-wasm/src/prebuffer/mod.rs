@@ -31,9 +31,9 @@
 //! lead        = rest · ((1 − stretch)/r − 1), capped while the length is unknown
 //! ```
 //!
-//! A margin short of the last one makes the player go slower; in live mode one
-//! beyond it makes the player go faster by up to 0.5 %. A stream that has ended
-//! starts at once.
+//! With time-stretch, a margin short of the last one makes the player go slower. In
+//! live mode the margin found after the start is kept against the drift of clocks (see
+//! `drift`), by up to 0.5 %. A stream that has ended starts at once.
 
 mod arrivals;
 pub mod drift;
@@ -43,7 +43,7 @@ mod tuning;
 mod types;
 
 use arrivals::Arrivals;
-use drift::{Drift, MAX_DEVIATION};
+use drift::Drift;
 use gaps::Gaps;
 pub use tuning::Tuning;
 pub use types::{Decision, Latency, Mode, Stats};
@@ -64,6 +64,8 @@ const CHECK_MS: f64 = 100.0;
 const SKIP_BOUND_MS: f64 = 1_000.0;
 /// Live without a latency bound: the same, ms; only a sleep of the machine or a long outage gets there.
 const SKIP_AUTO_MS: f64 = 15_000.0;
+/// Live: media gained per ms, beyond any clock's drift, from which on this is no live source.
+const FASTER: f64 = 0.002;
 /// A pause may be placed at a quiet spot when less than this is held, ms.
 const STALL_BEFORE_MS: f64 = 500.0;
 /// Shortest such pause, ms: few and long ones disturb less.
@@ -77,7 +79,6 @@ pub struct Prebuffer {
     stretch: f64,
     total: Option<f64>,
     requested: Option<f64>,
-    round_trip: Option<f64>,
     tuning: Tuning,
     arrivals: Arrivals,
     gaps: Gaps,
@@ -98,7 +99,6 @@ impl Prebuffer {
             stretch: if mode == Mode::Live { MAX_STRETCH } else { 0.0 },
             total: None,
             requested: None,
-            round_trip: None,
             tuning: Tuning::DEFAULT,
             arrivals: Arrivals::new(),
             gaps: Gaps::default(),
@@ -124,11 +124,6 @@ impl Prebuffer {
     /// Media position at which the programme will end, when known beforehand.
     pub fn set_total(&mut self, total_ms: Option<f64>) {
         self.total = total_ms;
-    }
-
-    /// Round trip of the path, when the caller has measured it; else the time to the first chunk stands for it.
-    pub fn set_round_trip(&mut self, ms: f64) {
-        self.round_trip = Some(ms);
     }
 
     /// Replaces the constants, for measurements.
@@ -281,20 +276,31 @@ impl Prebuffer {
         {
             return Decision::Stall;
         }
-        if self.mode == Mode::Live && margin - wanted > self.skip_beyond() {
-            return Decision::Skip {
-                to_ms: self.gaps.programme(playhead + (margin - wanted)),
-            };
+        let high = (self.latency.max_ms - self.arrivals.page_ms()).max(0.0);
+        let low = self.latency.min_ms - self.arrivals.page_ms();
+        if self.mode == Mode::Live {
+            // Faster than any clock: a file or speech, and nothing of it is too much.
+            if self.arrivals.trend() < -FASTER {
+                self.drift.forget();
+            }
+            // What a join gives is kept where no bound says otherwise: it was asked for (`from`, a burst).
+            let aim = wanted.max(self.drift.kept().unwrap_or(f64::INFINITY).min(high));
+            // After a source's own pause the margin is not held.
+            let over = margin.min(self.arrivals.head() - playhead) - aim;
+            if over > self.skip_beyond() {
+                self.drift.on_discontinuity();
+                return Decision::Skip {
+                    to_ms: self.gaps.programme(playhead + over),
+                };
+            }
         }
         // A twentieth of slack between stretching and the drift loop, so that they do not take turns;
-        // files and music keep their exact pitch until half of the margin is gone.
-        let exact = self.mode == Mode::Complete && self.stretch == 0.0;
-        let enough = wanted * if exact { 0.5 } else { 0.95 };
+        // music keeps its exact pitch until half of the margin is gone.
+        let enough = wanted * if self.stretch == 0.0 { 0.5 } else { 0.95 };
         let short = (enough - margin) / (APPROACH * wanted.max(50.0));
-        if short > 0.0 {
+        if short > 0.0 && self.stretch > 0.0 {
             self.drift.on_discontinuity();
-            let range = self.stretch.max(MAX_DEVIATION);
-            let rate = 1.0 - range * (short.min(1.0) * RATE_STEPS).ceil() / RATE_STEPS;
+            let rate = 1.0 - self.stretch * (short.min(1.0) * RATE_STEPS).ceil() / RATE_STEPS;
             return Decision::Play {
                 rate,
                 until_ms: now + CHECK_MS,
@@ -306,7 +312,8 @@ impl Prebuffer {
                 until_ms: now + 5.0 * CHECK_MS,
             };
         }
-        self.drift.on_level(now, margin, wanted);
+        self.drift
+            .on_level(now, now - playhead, margin, (enough.max(low), high));
         Decision::Play {
             rate: self.drift.ratio(),
             until_ms: now + 10.0 * CHECK_MS,
@@ -353,12 +360,11 @@ impl Prebuffer {
     fn answer(&self) -> f64 {
         let (first, duration) = self.arrivals.first();
         let waited = self.requested.map(|at| first - at);
-        match (self.round_trip, waited) {
-            (Some(round_trip), _) => round_trip,
-            (None, Some(waited)) if waited < duration => waited.max(0.0),
-            (None, Some(waited)) => waited - duration,
+        match waited {
+            Some(waited) if waited < duration => waited.max(0.0),
+            Some(waited) => waited - duration,
             // Nothing known: an ordinary path.
-            (None, None) => 50.0,
+            None => 50.0,
         }
     }
 
@@ -390,8 +396,14 @@ impl Prebuffer {
         }
     }
 
-    /// Media wanted when a chunk has just arrived, ms: the latency the player works towards.
+    /// Media aimed at when a chunk has just arrived, ms: the latency the player works towards, or keeps.
     pub fn target(&self) -> f64 {
+        let kept = self.drift.kept().map_or(0.0, |kept| self.bounded(kept));
+        self.measured().max(kept + self.arrivals.page_ms())
+    }
+
+    /// Media wanted when a chunk has just arrived, as measured, ms.
+    fn measured(&self) -> f64 {
         self.wanted(self.arrivals.last_at(), self.lead(self.tuning.lead_ms))
             + self.arrivals.page_ms()
     }
@@ -409,7 +421,7 @@ impl Prebuffer {
             spread_p95_ms: self.arrivals.quantile(0.95),
             spread_ms: self.arrivals.spread(self.arrivals.last_at()),
             burst_ms: self.arrivals.burst(),
-            target_ms: self.target(),
+            target_ms: self.measured(),
             predicted_safe_start_ms: self.safe_start,
             drift_ppm: self.drift.ppm(),
             underruns: self.underruns,

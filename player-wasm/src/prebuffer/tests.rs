@@ -159,21 +159,90 @@ fn short_of_margin_it_slows_within_the_option() {
         .collect();
     let mut p = after(Mode::Complete, Latency::AUTO, &chunks);
     p.on_playing(450.0, 0.0);
-    // Margin 300 of 10 + 500 · (1 − exp(−50/15)) = 492 wanted: more than half of it, and files keep their pitch.
+    // Margin 300, then 100, of 10 + 500 · (1 − exp(−50/15)) = 492 wanted: music keeps its pitch.
     let now = 150.0 + 49.0 * 100.0;
     assert_eq!(rate(&mut p, now, now - 450.0), 1.0);
-    // Margin 100: the resampler wins it back.
-    assert_eq!(rate(&mut p, now, now - 250.0), 0.995);
+    assert_eq!(rate(&mut p, now, now - 250.0), 1.0);
     // With time-stretch 1456 are wanted.
     p.set_stretch(0.05);
     assert_eq!(rate(&mut p, now, now - 450.0), 0.95);
     p.set_stretch(0.5);
     assert_eq!(rate(&mut p, now, now - 450.0), 0.95);
-    // Margin 4 s: complete mode plays on at 1, live mode comes back by half a per cent.
+    // Margin 4 s: nobody hurries.
     assert_eq!(rate(&mut p, now, now - 4_150.0), 1.0);
-    let mut p = after(Mode::Live, Latency::AUTO, &chunks);
-    p.on_playing(450.0, 0.0);
-    assert_eq!(rate(&mut p, now, now - 4_150.0), 1.005);
+}
+
+#[test]
+fn what_comes_fast_is_neither_skipped_nor_hurried() {
+    // Four times real time for ten minutes of media, then a pause of a minute and some more: a file or speech.
+    let mut p = Prebuffer::new(Mode::Live, Latency::AUTO);
+    p.set_stretch(0.0);
+    p.on_request(0.0);
+    p.on_arrival(100.0, 0.0, 100.0);
+    p.on_arrival(125.0, 100.0, 100.0);
+    p.on_playing(125.0, 0.0);
+    for k in 2..6_000 {
+        let now = 100.0 + f64::from(k) * 25.0;
+        p.on_arrival(now, f64::from(k) * 100.0, 100.0);
+        assert_eq!(rate(&mut p, now, now - 125.0), 1.0, "chunk {k}");
+    }
+    p.on_underrun(600_125.0);
+    p.on_playing(660_125.0, 600_000.0);
+    for k in 0..500 {
+        let now = 660_125.0 + f64::from(k) * 50.0;
+        p.on_arrival(now, 600_000.0 + f64::from(k) * 100.0, 100.0);
+        assert!(rate(&mut p, now, now - 60_125.0) <= 1.0, "chunk {k}");
+    }
+}
+
+/// Plays 100 ms chunks of a live programme at real time for so long; the playhead moves as told.
+/// Returns every rate and where the playhead was in the end.
+fn played(p: &mut Prebuffer, chunks: std::ops::Range<u32>, mut playhead: f64) -> (Vec<f64>, f64) {
+    let mut rates = Vec::new();
+    for k in chunks {
+        let now = 150.0 + f64::from(k) * 100.0;
+        p.on_arrival(now, f64::from(k) * 100.0, 100.0);
+        let rate = rate(p, now, playhead);
+        playhead += 100.0 * rate;
+        rates.push(rate);
+    }
+    (rates, playhead)
+}
+
+#[test]
+fn a_burst_at_the_join_is_kept_and_played_as_it_is() {
+    // 2 s at once, or 30 s because the listener asked for them; then real time.
+    for burst in [20u32, 300] {
+        let mut p = Prebuffer::new(Mode::Live, Latency::AUTO);
+        p.set_stretch(0.0);
+        p.on_request(0.0);
+        for k in 0..burst {
+            p.on_arrival(50.0, f64::from(k) * 100.0, 100.0);
+        }
+        assert_eq!(p.decide(50.0, 0.0, false), Decision::Start);
+        p.on_playing(50.0, 0.0);
+        let mut playhead = 0.0;
+        for k in 0..36_000u32 {
+            let now = 150.0 + f64::from(k) * 100.0 + f64::from(k * 7_919 % 13);
+            p.on_arrival(now, f64::from(k + burst) * 100.0, 100.0);
+            assert_eq!(rate(&mut p, now, now - 50.0), 1.0, "chunk {k}");
+            playhead = now - 50.0;
+        }
+        // An outage of 3 s, and what it added is worked off.
+        p.on_underrun(playhead);
+        p.on_playing(playhead + 3_000.0, playhead);
+        let mut behind = 3_050.0;
+        let mut fastest = 1f64;
+        for k in 36_000..50_000u32 {
+            let now = 150.0 + f64::from(k.max(36_030)) * 100.0;
+            p.on_arrival(now, f64::from(k + burst) * 100.0, 100.0);
+            let rate = rate(&mut p, now, now - behind);
+            behind -= 100.0 * (rate - 1.0);
+            fastest = fastest.max(rate);
+        }
+        assert_eq!(fastest, 1.005);
+        assert!((behind - 50.0).abs() < 20.0, "{behind}");
+    }
 }
 
 #[test]
@@ -190,9 +259,12 @@ fn live_skips_only_far_beyond_its_bound() {
         &chunks,
     );
     p.on_playing(450.0, 0.0);
-    let now = 150.0 + 49.0 * 100.0;
     // Margin wanted: 500 − the page of 100 = 400. Playhead 900 ms behind the base: 500 over, work it off.
-    assert!(rate(&mut p, now, now - 150.0 - 900.0) > 1.0);
+    let now = 150.0 + 49.0 * 100.0;
+    let (rates, playhead) = played(&mut p.clone(), 50..6_000, now - 150.0 - 900.0);
+    assert_eq!(rates.iter().fold(0f64, |a, b| a.max(*b)), 1.005);
+    let margin = 6_000.0 * 100.0 - playhead;
+    assert!((margin - 400.0).abs() < 21.0, "{margin}");
     // 1600 behind: 1200 over, skip exactly those.
     let playhead = now - 150.0 - 1_600.0;
     assert_eq!(
@@ -272,7 +344,7 @@ fn a_pause_that_must_come_is_placed_at_silence() {
         .collect();
     let mut p = after(Mode::Complete, Latency::AUTO, &chunks);
     p.on_playing(5_000.0, 0.0);
-    assert!(rate(&mut p, 10_000.0, 4_600.0) < 1.0);
+    assert_eq!(rate(&mut p, 10_000.0, 4_600.0), 1.0);
     assert_eq!(p.decide(10_000.0, 4_600.0, true), Decision::Stall);
     assert!(matches!(
         p.decide(10_000.0, 2_000.0, true),
