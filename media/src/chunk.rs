@@ -11,8 +11,8 @@
 //! *MP3*: each chunk is a run of whole frames. A Xing/Info frame goes in front of
 //! the generation's first frame, in the same chunk: who listens from the start is
 //! gapless, and who joins late is not told to skip what it did not get. The first
-//! frame or two after a join may need bits of frames before them (the bit
-//! reservoir, 511 bytes at most) and then decode to silence.
+//! frames after a join may need bits of frames before them (the bit reservoir,
+//! 511 bytes at most); [`crate::mp3::open`] makes them decode to silence.
 
 use std::collections::VecDeque;
 

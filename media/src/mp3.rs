@@ -4,9 +4,11 @@
 mod framer;
 mod header;
 mod info;
+mod opening;
 mod tags;
 
 pub use framer::{Found, Framer};
 pub use header::{Header, Layer, Mode, Version};
 pub use info::{DECODER_DELAY, Info};
+pub use opening::{Opening, open};
 pub use tags::{Id3Header, id3_tags};

@@ -6,9 +6,10 @@ mod relay_common;
 use std::time::Duration;
 
 use relay_common::{
-    decode_silently, listen_framed, listen_http, listen_http10, listen_ws, rms, whole,
+    decode_silently, listen_framed, listen_http, listen_http10, listen_ws, mpg123_is_content, rms,
+    whole,
 };
-use tests::support::{Program, Relay, RelayOptions, require};
+use tests::support::{Pcm, Program, Relay, RelayOptions, Scratch, require};
 
 const TIME: Duration = Duration::from_secs(2);
 
@@ -29,11 +30,14 @@ fn sounds(name: &str, bytes: &[u8], mp3: bool) {
     let pcm = decode_silently(&whole(bytes, mp3), mp3, 48_000, 2);
     assert!(pcm.frames() > 48_000, "{name}: {} frames", pcm.frames());
     assert!(rms(&pcm) > 0.01, "{name}: silence");
+    if mp3 {
+        mpg123_is_content(name, &whole(bytes, mp3));
+    }
 }
 
 #[test]
 fn every_transport_and_codec() {
-    require(&["ffmpeg", "curl"]);
+    require(&["ffmpeg", "curl", "mpg123"]);
     let relay = demo();
     for (path, mp3) in [("/demo.opus", false), ("/demo.mp3", true)] {
         sounds("http/1.1", &listen_http(&relay, path, TIME), mp3);
@@ -54,6 +58,70 @@ fn joins_elsewhere() {
     }
     assert_eq!(relay.fetch("/demo.opus?from=middle").0, 400);
     assert_eq!(relay.fetch("/demo.opus?mode=fast").0, 400);
+}
+
+/// MP3 frames borrow from those before them, as much as they may at these rates,
+/// and a chunk may be a single one.
+#[test]
+fn mp3_joins_in_the_bit_reservoir() {
+    require(&["ffmpeg", "curl", "lame", "mpg123"]);
+    let relay = Relay::start_with(&RelayOptions {
+        config: Some("[defaults]\nchunk_ms = 20\n".into()),
+        ..RelayOptions::default()
+    });
+    let scratch = Scratch::new("reservoir");
+    // Loud after soft: what the soft frames saved is spent on the loud ones.
+    let noise = Pcm::noise(48_000, 2, 4 * 48_000, 0.5, 5);
+    let planes: Vec<Vec<f32>> = (0..2)
+        .map(|channel| {
+            let plane = noise.plane(channel).into_iter().enumerate();
+            let gain = |at: usize| if at % 12_000 < 8000 { 0.02 } else { 1.0 };
+            plane.map(|(at, x)| x * gain(at)).collect()
+        })
+        .collect();
+    let wav = scratch.file("in.wav");
+    Pcm::from_planes(&planes, 48_000).write_wav(&wav);
+    for (name, rate, options) in [
+        ("stereo", 48_000_u32, &["-b", "128"][..]),
+        ("crc", 44_100, &["-b", "64", "-p"]),
+        ("vbr", 48_000, &["-V", "4"]),
+        ("mono", 24_000, &["-b", "16", "-m", "m"]),
+    ] {
+        let file = scratch.file(name);
+        Program::new("lame")
+            .args(["--quiet", "-t", "--resample", &rate.to_string()])
+            .args(options)
+            .args([&wav, &file])
+            .run()
+            .expect("lame");
+        let path = format!("/{name}.mp3");
+        Program::new("curl")
+            .args(["-sS", "--fail", "-u"])
+            .arg(format!("source:{}", Relay::PASSWORD))
+            .arg("-T")
+            .arg(&file)
+            .arg(relay.url(&path))
+            .run()
+            .expect("curl publishes");
+        let source = std::fs::read(&file).expect("file");
+        for n in 0..3 {
+            let path = format!("{path}?from={}", 0.7 + f64::from(n) * 0.113);
+            let plain = match n {
+                0 => listen_http(&relay, &path, TIME),
+                1 => listen_ws(&relay, &path, TIME),
+                _ => listen_framed(&relay, &path, TIME),
+            };
+            let pcm = decode_silently(&plain, true, rate, 2);
+            mpg123_is_content(&path, &plain);
+            assert!(
+                pcm.frames() > 2 * rate as usize && rms(&pcm) > 0.01,
+                "{path}"
+            );
+            // All but the first few frames are the source's.
+            let tail = &plain[3000.min(plain.len() / 2)..];
+            assert!(source.ends_with(tail), "{path}: altered");
+        }
+    }
 }
 
 #[test]

@@ -55,8 +55,7 @@ fn ffmpeg_legacy_sends_mp3_by_source() {
     require(&["ffmpeg", "curl"]);
     let relay = Relay::start();
     Program::new("ffmpeg")
-        // Paced: at its end ffmpeg drops what it could not send yet, as it never
-        // read the answer.
+        // Paced, so that little is on its way at the end.
         .arg("-re")
         .args(tone(3.0))
         .args(["-c:a", "libmp3lame", "-b:a", "128k", "-f", "mp3"])
@@ -65,9 +64,12 @@ fn ffmpeg_legacy_sends_mp3_by_source() {
         .run()
         .expect("ffmpeg publishes");
     let pcm = decode_silently(&whole_programme(&relay, "/legacy.mp3"), true, 48_000, 2);
-    // Without the LAME tag's trim there is up to a frame more; and the reset at
-    // ffmpeg's close may take its last write, three frames, with it.
-    let expected = 144_000 - 3 * 1152..=144_000 + 3 * 1152;
+    // Without the LAME tag's trim there is up to a frame more. At the end, ffmpeg
+    // closes with our answer unread (SOURCE clients want one before they send,
+    // but ffmpeg never looks), for which its own kernel resets the connection and
+    // drops the bytes of the last writes: with a stand-in server that only reads,
+    // the same three or four frames are missing, none when it does not answer.
+    let expected = 144_000 - 8 * 1152..=144_000 + 3 * 1152;
     assert!(expected.contains(&pcm.frames()), "{}", pcm.frames());
     assert!(rms(&pcm) > 0.05);
 }

@@ -65,6 +65,8 @@ pub(super) struct Cursor {
     pub(super) index: u64,
     /// The entry begun and the bytes of it that are written.
     held: Option<(Arc<Entry>, u32)>,
+    /// What takes the place of that entry's first bytes.
+    opening: Option<Box<Bytes>>,
 }
 
 impl Cursor {
@@ -79,6 +81,15 @@ impl Cursor {
             return true;
         };
         let mut skip = *written as usize;
+        if let Some(opening) = &self.opening
+            && let Some(rest) = opening.get(skip..)
+            && !rest.is_empty()
+        {
+            if !batch.push(rest) {
+                return false;
+            }
+            skip = opening.len();
+        }
         for slice in entry.slices(framing) {
             let at = skip.min(slice.len());
             skip -= at;
@@ -98,10 +109,18 @@ impl Cursor {
         let left = length(entry, framing) - *written as usize;
         if n >= left {
             self.held = None;
+            self.opening = None;
             return left;
         }
         *written += n as u32;
         n
+    }
+
+    /// Begins `entry` with `opening` instead of as many of its own bytes.
+    pub(super) fn open(&mut self, entry: &Arc<Entry>, opening: &Bytes) {
+        self.index = entry.index + 1;
+        self.held = Some((entry.clone(), 0));
+        self.opening = Some(Box::new(opening.clone()));
     }
 
     /// Begins `entry`, of which `n` bytes are written; returns how many of

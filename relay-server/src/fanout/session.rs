@@ -23,7 +23,7 @@ use super::client::Inbox;
 use super::cursor::{Batch, Cursor, Queue, length};
 use super::wire::{self, Framing};
 use super::{ListenerRequest, Mode};
-use crate::mount::log::{Entry, Gap, Head, Join, Kind, Log, Metadata, Status, json};
+use crate::mount::log::{Chunk, Entry, Gap, Head, Join, Kind, Log, Metadata, Status, json};
 use icy::Icy;
 
 /// Own messages queued at most; a peer that asks for more without reading is closed.
@@ -160,6 +160,9 @@ pub struct Session {
     tags: u32,
     /// Chunk it expects next.
     next_seq: u64,
+    /// Bytes of the bit reservoir that its decoder has, while it begins;
+    /// `None` once chunks can be decoded as they are.
+    reservoir: Option<u16>,
     /// First chunk missed that it has not been told about.
     missed: Option<u64>,
     max_latency: MediaDuration,
@@ -197,6 +200,7 @@ impl Session {
             generation: 0,
             tags: 0,
             next_seq: join.seq,
+            reservoir: None,
             missed: None,
             max_latency: request.max_latency,
             min_chunk: request.min_chunk,
@@ -241,6 +245,7 @@ impl Session {
         self.cursor.index = join.index;
         self.next_seq = join.seq;
         self.need_sync = !join.recovered;
+        self.reservoir = (!join.recovered).then_some(0);
         if let Some(gap) = join.gap {
             self.tell_gap(gap);
         }
@@ -334,12 +339,35 @@ impl Session {
                 });
             }
             if self.generation != chunk.generation.number {
+                if self.generation != 0 {
+                    // Another source's frames: none before them is theirs.
+                    self.reservoir = Some(0);
+                }
                 self.generation = chunk.generation.number;
                 let intro = chunk.generation.intro(chunk.wire.payload());
                 self.queue.push(intro.bytes(self.framing).clone());
             }
             self.tell_tags(chunk.tags.as_ref());
+            if let Some(have) = self.reservoir {
+                self.open(now, entry, chunk, have);
+            }
             return Some(Next::Write);
+        }
+    }
+
+    /// Lets a decoder that begins here begin with what it can decode.
+    fn open(&mut self, now: Now, entry: &Arc<Entry>, chunk: &Chunk, have: u16) {
+        let opening = chunk.generation.opening(chunk, have);
+        let bytes = opening.bytes(self.framing);
+        if bytes.is_empty() {
+            self.reservoir = opening.have;
+        } else if self.has_own_output() {
+            // First what comes before this chunk.
+            self.hold_from = MediaTime::ZERO;
+        } else {
+            self.begin(now, entry, 0);
+            self.cursor.open(entry, bytes);
+            self.reservoir = opening.have;
         }
     }
 
@@ -397,6 +425,7 @@ impl Session {
         }
         self.cursor.index = join.index;
         self.need_sync = true;
+        self.reservoir = Some(0);
         self.shift = MediaDuration::ZERO;
         self.pace = None;
         self.miss(join.seq);
@@ -470,7 +499,8 @@ impl Session {
         for entry in view.from(self.cursor.index) {
             if let Some(chunk) = entry.chunk() {
                 let other = chunk.generation.number != self.generation;
-                if other || entry.at >= self.hold_from || total >= Batch::BYTES {
+                let held = entry.at >= self.hold_from || self.reservoir.is_some();
+                if other || held || total >= Batch::BYTES {
                     break;
                 }
                 total += chunk.wire.len();

@@ -182,6 +182,15 @@ impl Wire {
         &self.bytes[usize::from(self.payload_at)..self.bytes.len() - 2]
     }
 
+    /// What precedes the payload on the wire.
+    pub fn prefix(&self, framing: Framing) -> &[u8] {
+        let [first, _] = self.slices(framing);
+        match framing {
+            Framing::WsFramed => &first[..first.len() - self.payload().len()],
+            _ => first,
+        }
+    }
+
     /// Bytes held.
     pub fn len(&self) -> usize {
         self.bytes.len()
@@ -238,6 +247,12 @@ mod tests {
             let mut message = header().encode().to_vec();
             message.extend_from_slice(&payload);
             assert_eq!(joined(Framing::WsFramed), binary_frame(&message));
+            for framing in [Framing::HttpRaw, Framing::HttpChunked, Framing::WsPlain] {
+                let begin = [wire.prefix(framing), &payload].concat();
+                assert!(joined(framing).starts_with(&begin));
+            }
+            let begin = [wire.prefix(Framing::WsFramed), &payload].concat();
+            assert_eq!(joined(Framing::WsFramed), begin);
         }
         let empty = Wire::new(&header(), &[]);
         assert!(empty.slices(Framing::HttpChunked).concat().is_empty());

@@ -214,6 +214,10 @@ impl feed::Source for ToEnd<'_> {
         if !self.first.is_empty() {
             return Body::More(self.first.split().freeze());
         }
+        // A client that closes with our answer unread (ffmpeg in SOURCE mode)
+        // drops what its kernel still holds back for want of an acknowledgement.
+        #[cfg(target_os = "linux")]
+        let _ = self.socket.set_quickack(true);
         let mut buffer = BytesMut::with_capacity(16 * 1024);
         match self.socket.read_buf(&mut buffer).await {
             Ok(0) => Body::Closed,

@@ -18,7 +18,9 @@ use seamcast_protocol::control::ServerMessage;
 use serde_json::{Map, Value};
 
 pub(crate) use chunk::json;
-pub use chunk::{Chunk, Entry, Generation, GenerationConfig, Intro, Kind, Metadata, NewChunk};
+pub use chunk::{
+    Chunk, Entry, Generation, GenerationConfig, Intro, Kind, Metadata, NewChunk, Opening,
+};
 pub use join::{Gap, Join, JoinFrom};
 
 use crate::fanout::wire;

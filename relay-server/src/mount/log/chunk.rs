@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use bytes::Bytes;
-use seamcast_media::ogg;
 use seamcast_media::units::{MediaDuration, MediaTime};
+use seamcast_media::{mp3, ogg};
 use seamcast_protocol::chunk::{Flags, Header};
 use seamcast_protocol::control::ServerMessage;
 use serde_json::{Map, Value};
@@ -42,6 +42,51 @@ pub struct Generation {
     /// The introduction last made: listeners that join at the same chunk, as
     /// in a join storm, share it.
     recent: Mutex<Option<(Option<u32>, Arc<Intro>)>>,
+    /// The opening last made, and of which chunk; shared likewise.
+    opening: Mutex<Option<(OpeningKey, Arc<Opening>)>>,
+}
+
+/// Sequence number of a chunk and the bytes at hand before it.
+type OpeningKey = (u64, u16);
+
+/// How a chunk begins for those who did not get the chunk before it.
+#[derive(Debug, Default)]
+pub struct Opening {
+    framed: Bytes,
+    ws: Bytes,
+    http: Bytes,
+    raw: Bytes,
+    /// Bytes at hand for the next chunk's opening; `None` when the next chunk
+    /// can be decoded as it is.
+    pub have: Option<u16>,
+}
+
+impl Opening {
+    fn new(wire: &Wire, have: u16) -> Self {
+        let opening = mp3::open(wire.payload(), have);
+        let head = |framing| match opening.head.as_slice() {
+            [] => Bytes::new(),
+            head => [wire.prefix(framing), head].concat().into(),
+        };
+        Self {
+            framed: head(Framing::WsFramed),
+            ws: head(Framing::WsPlain),
+            http: head(Framing::HttpChunked),
+            raw: head(Framing::HttpRaw),
+            have: opening.have,
+        }
+    }
+
+    /// What takes the place of the chunk's first bytes on the wire, as many as
+    /// it has; empty when they stay.
+    pub fn bytes(&self, framing: Framing) -> &Bytes {
+        match framing {
+            Framing::WsFramed => &self.framed,
+            Framing::WsPlain => &self.ws,
+            Framing::HttpChunked => &self.http,
+            Framing::HttpRaw | Framing::HttpIcy { .. } => &self.raw,
+        }
+    }
 }
 
 /// What introduces a generation, for each framing.
@@ -71,7 +116,26 @@ impl Generation {
             number,
             config,
             recent: Mutex::new(None),
+            opening: Mutex::new(None),
         })
+    }
+
+    /// How a decoder begins at `chunk` with the last `have` bytes of main data
+    /// before it: MP3 frames that need more are made to decode nothing.
+    pub fn opening(&self, chunk: &Chunk, have: u16) -> Arc<Opening> {
+        let key = (chunk.header.seq, have);
+        let mut recent = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, opening)) = &*recent
+            && *of == key
+        {
+            return opening.clone();
+        }
+        let opening = Arc::new(match self.config.container.as_str() {
+            "mpeg" => Opening::new(&chunk.wire, have),
+            _ => Opening::default(),
+        });
+        *recent = Some((key, opening.clone()));
+        opening
     }
 
     /// What a listener gets before a chunk with this payload: Ogg header pages
