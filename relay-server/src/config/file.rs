@@ -3,7 +3,7 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::inputs::{FORWARD, INPUT};
+use super::input_keys::{FORWARD, INPUT};
 use super::keys::{Key, MOUNT, TOP};
 use super::{Config, Forward, Input, Mount, Value};
 

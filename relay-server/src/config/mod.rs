@@ -2,6 +2,8 @@
 //! queries and `--print-config`.
 
 mod file;
+mod forwards;
+mod input_keys;
 mod inputs;
 mod keys;
 mod value;
@@ -11,7 +13,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use file::{Mistake, parse, print};
-pub use inputs::{Forward, ForwardKind, Input, InputKind, Network};
+pub use forwards::{Forward, ForwardKind};
+pub use inputs::{Input, InputKind, Network};
 pub use value::Value;
 
 /// Text that is never shown.
