@@ -6,6 +6,7 @@
 #![recursion_limit = "256"]
 
 pub mod config;
+pub mod decode;
 pub mod demo;
 pub mod fanout;
 pub mod files;

@@ -119,6 +119,7 @@ pub struct Feed {
     pub mount: Arc<Mount>,
     id: SourceId,
     info: SourceInfo,
+    declared: Declared,
     session: Arc<Mutex<Session>>,
     stop: watch::Sender<Stop>,
     begun: bool,
@@ -233,6 +234,7 @@ impl Feed {
             mount,
             id,
             info,
+            declared,
             session: Arc::new(Mutex::new(session)),
             stop: watch::Sender::new(Stop::No),
             begun: false,
@@ -401,10 +403,19 @@ impl Feed {
         let drained = self.drain(&mut session);
         session.close();
         let drained = drained.and_then(|()| self.drain(&mut session));
-        session.restart()?;
+        session.restart_as(self.declared)?;
         self.clamped = 0;
         drained?;
         outcome.map_err(Refusal::from)
+    }
+
+    /// The file that begins now is this, whatever the others are.
+    ///
+    /// # Errors
+    /// 501 when it cannot be encoded.
+    pub fn declare(&mut self, declared: Declared) -> Result<(), Refusal> {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(session.restart_as(declared)?)
     }
 
     /// The last file was complete: the programme ends.

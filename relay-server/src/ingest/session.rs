@@ -285,7 +285,18 @@ impl Session {
     /// # Errors
     /// As [`Session::new`].
     pub fn restart(&mut self) -> Result<(), Error> {
-        let mut fresh = Self::new(self.config.clone())?;
+        self.restart_as(self.config.declared)
+    }
+
+    /// As [`Session::restart`], with a body that is declared so.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn restart_as(&mut self, declared: Declared) -> Result<(), Error> {
+        let mut fresh = Self::new(Config {
+            declared,
+            ..self.config.clone()
+        })?;
         if let Some(chunker) = &self.chunker {
             fresh.begin(chunker.position(), chunker.next_serial());
             fresh.asked = true;

@@ -6,6 +6,7 @@ mod packets;
 mod play;
 mod playlist;
 pub(crate) mod pull;
+mod tracks;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,34 +1,26 @@
-//! `file`, `growing`, `stdin` and `command` inputs.
+//! `growing`, `stdin` and `command` inputs.
 
 use std::io;
-use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use rand::seq::SliceRandom as _;
-use seamcast_media::pace::Pacer;
 use seamcast_media::wav;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 
 use super::packets::pause;
-use super::{Backoff, Status, playlist};
+use super::{Backoff, Status, tracks};
 use crate::config::{Input, InputKind};
 use crate::ingest::feed::{self, Body, Feed, Refusal};
 use crate::ingest::media_type::Declared;
 use crate::server::Relay;
 
-/// Bytes read of a file before its pace is looked at: 8 ms of CD audio, 60 ms
-/// of MP3.
-const PIECE: usize = 1024;
-/// How far ahead of its time a file's audio goes to the log.
-const LEAD: Duration = Duration::from_millis(100);
 /// How often a growing file is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-fn enter(relay: &Arc<Relay>, input: &Input, peer: &str) -> Result<Feed, Refusal> {
+pub(super) fn enter(relay: &Arc<Relay>, input: &Input, peer: &str) -> Result<Feed, Refusal> {
     let declared = input.format.map_or(Declared::Sniff, |sample| {
         Declared::Pcm(wav::Format {
             sample,
@@ -39,126 +31,6 @@ fn enter(relay: &Arc<Relay>, input: &Input, peer: &str) -> Result<Feed, Refusal>
     let settings = super::mount_settings(&relay.config(), input);
     let info = super::info(input, peer.to_owned());
     Feed::with_settings(relay, &input.mount, settings, declared, info)
-}
-
-/// `kind = "file"`: one programme of all files, or again and again.
-pub(super) async fn files(relay: &Arc<Relay>, input: &Input, status: &Arc<Status>) {
-    let mut backoff = Backoff::default();
-    let play = async {
-        loop {
-            match programme(relay, input, status).await {
-                Ok(()) if !input.repeat => return,
-                Ok(()) => {}
-                Err(why) => status.failed(&why),
-            }
-            status.is("backing off");
-            tokio::time::sleep(backoff.failed(rand::random())).await;
-        }
-    };
-    tokio::select! {
-        () = play => status.is("ended"),
-        () = relay.drained() => {}
-    }
-}
-
-async fn programme(relay: &Arc<Relay>, input: &Input, status: &Arc<Status>) -> Result<(), String> {
-    while let Some(mount) = relay.mounts.find(&input.mount)
-        && mount.is_live()
-    {
-        status.is("barred");
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    let shown = input.path.display().to_string();
-    let mut feed = enter(relay, input, &shown).map_err(|refusal| refusal.message)?;
-    let origin = Instant::now();
-    let mut pacer = Pacer::new(LEAD);
-    // The programme's start is now, however long the first page is.
-    pacer.due(Duration::ZERO, feed.mount.log.head().end);
-    loop {
-        let path = input.path.clone();
-        let found = tokio::task::spawn_blocking(move || playlist::files(&path)).await;
-        let found = found.map_err(|error| error.to_string())?;
-        let mut found = found.map_err(|error| format!("cannot read {shown}: {error}"))?;
-        if input.shuffle {
-            found.shuffle(&mut rand::rng());
-        }
-        let before = feed.media_time();
-        for file in &found {
-            if let Err(why) = track(&mut feed, file, &mut pacer, origin, status).await? {
-                status.malformed.fetch_add(1, Ordering::Relaxed);
-                status.failed(&format!("{}: {why}", file.display()));
-            }
-        }
-        if feed.media_time() == before {
-            return Err(format!("{shown} holds nothing that can be played"));
-        }
-        if !input.repeat {
-            feed.finish_tracks();
-            return Ok(());
-        }
-    }
-}
-
-/// Plays one file. The outer error ends the programme, the inner one the track.
-async fn track(
-    feed: &mut Feed,
-    path: &Path,
-    pacer: &mut Pacer,
-    origin: Instant,
-    status: &Status,
-) -> Result<Result<(), String>, String> {
-    let opened = tokio::fs::File::open(path).await;
-    let mut file = match opened {
-        Ok(file) => BufReader::with_capacity(64 * 1024, file),
-        Err(error) => return Ok(Err(format!("cannot be opened: {error}"))),
-    };
-    status.is("live");
-    status.starts.fetch_add(1, Ordering::Relaxed);
-    let title = path
-        .file_stem()
-        .map(|stem| stem.to_string_lossy().into_owned());
-    // The file's own tags follow and win.
-    let tags = [
-        ("TITLE", title.unwrap_or_default()),
-        ("ARTIST", String::new()),
-        ("ALBUM", String::new()),
-    ];
-    feed.set_tags(tags.map(|(name, value)| (name.to_owned(), value)));
-    let mut piece = [0; PIECE];
-    let mut outcome = Ok(());
-    loop {
-        let len = match file.read(&mut piece).await {
-            Ok(0) => break,
-            Ok(len) => len,
-            Err(error) => {
-                outcome = Err(format!("reading failed: {error}"));
-                break;
-            }
-        };
-        status.bytes.fetch_add(len as u64, Ordering::Relaxed);
-        match feed.push(&piece[..len]) {
-            Ok(()) => {}
-            Err(refusal) if matches!(refusal.status, 415 | 501) => {
-                outcome = Err(refusal.message);
-                break;
-            }
-            Err(refusal) => return Err(refusal.message),
-        }
-        if let Some(position) = feed.media_time() {
-            let due = origin + pacer.due(origin.elapsed(), position);
-            if due > Instant::now() {
-                tokio::time::sleep_until(due.into()).await;
-            }
-        }
-    }
-    match feed.next_track() {
-        Ok(()) => {}
-        Err(refusal) if matches!(refusal.status, 415 | 501) => {
-            outcome = outcome.and(Err(refusal.message));
-        }
-        Err(refusal) => return Err(refusal.message),
-    }
-    Ok(outcome)
 }
 
 /// A stream as a source; complete at its end.
@@ -357,7 +229,7 @@ pub(super) async fn growing(relay: &Arc<Relay>, input: &Input, status: &Arc<Stat
 /// Runs whichever kind it is.
 pub(super) async fn run(relay: &Arc<Relay>, input: &Input, status: &Arc<Status>) {
     match input.kind {
-        InputKind::File => files(relay, input, status).await,
+        InputKind::File => tracks::files(relay, input, status).await,
         InputKind::Growing => growing(relay, input, status).await,
         InputKind::Stdin => stdin(relay, input, status).await,
         _ => command(relay, input, status).await,

@@ -4,7 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Kinds of file that are played.
-const KINDS: [&str; 7] = ["mp3", "opus", "ogg", "oga", "wav", "flac", "mp2"];
+const KINDS: [&str; 11] = [
+    "mp3", "opus", "ogg", "oga", "wav", "flac", "mp2", "m4a", "mp4", "m4b", "aac",
+];
 /// Folders within folders that are looked into.
 const DEPTH: usize = 8;
 /// Entries of one list.

@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: programs under a time limit, a relay of
 //! one's own, scratch folders, PCM and its comparison with a reference.
 
+mod align;
 pub mod http;
 mod pcm;
 mod pieces;
@@ -9,6 +10,7 @@ mod reference;
 mod relay;
 mod scratch;
 
+pub use align::{Alignment, align};
 pub use pcm::{Match, Pcm, PcmError, compare, db, snr_db};
 pub use pieces::{Pieces, Seeded};
 pub use program::{Finished, Program, ProgramError, Running, require};

@@ -174,6 +174,23 @@ impl Pcm {
         }
     }
 
+    /// A mono sine at half of full scale that rises from one frequency to the
+    /// other, so that every moment of it is unlike every other.
+    #[must_use]
+    pub fn sweep(sample_rate: u32, from: f64, to: f64, frames: usize) -> Self {
+        let seconds = frames as f64 / f64::from(sample_rate);
+        let samples = (0..frames).map(|n| {
+            let t = n as f64 / f64::from(sample_rate);
+            let turns = from * t + (to - from) * t * t / (2.0 * seconds);
+            (0.5 * (std::f64::consts::TAU * turns).sin()) as f32
+        });
+        Self {
+            sample_rate,
+            channels: 1,
+            samples: samples.collect(),
+        }
+    }
+
     /// A stereo sine of `hertz` (right channel a quarter period later), 0.5 high.
     #[must_use]
     pub fn sine(sample_rate: u32, hertz: f64, frames: usize) -> Self {
