@@ -38,14 +38,22 @@ pub fn align(reference: &Pcm, candidate: &Pcm, most: usize) -> Alignment {
     );
     // From the middle, which has no beginning that a codec may soften.
     let at = r.len() / 2 - window / 2;
-    let wanted = &r[at..at + window];
-    let best = (-(most as i64)..=most as i64)
-        .filter_map(|lag| {
-            let from = usize::try_from(at as i64 + lag).ok()?;
-            Some((lag, dot(wanted, c.get(from..from + window)?)))
-        })
-        .max_by(|a, b| a.1.total_cmp(&b.1));
-    let lag = best.map_or(0, |(lag, _)| lag);
+    let likeness = |lag: i64, step: usize| {
+        let from = usize::try_from(at as i64 + lag).ok()?;
+        let there = c.get(from..from + window)?;
+        let wanted = r[at..at + window].iter().step_by(step);
+        let there = there.iter().step_by(step);
+        Some((lag, wanted.zip(there).map(|(a, b)| a * b).sum::<f32>()))
+    };
+    let best = |lags: &mut dyn Iterator<Item = i64>, step| {
+        let found = lags.filter_map(|lag| likeness(lag, step));
+        let found = found.max_by(|a, b| a.1.total_cmp(&b.1));
+        found.map_or(0, |(lag, _)| lag)
+    };
+    // First every other lag and a few frames of each: tests are not optimised.
+    let most = most as i64;
+    let near = best(&mut (-most..=most).step_by(2), 7);
+    let lag = best(&mut (near - 3..=near + 3), 1);
     let (skip_r, skip_c) = ((-lag).max(0) as usize, lag.max(0) as usize);
     let common = (r.len() - skip_r).min(c.len() - skip_c);
     let (a, b) = (&r[skip_r..skip_r + common], &c[skip_c..skip_c + common]);
