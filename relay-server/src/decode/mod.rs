@@ -2,6 +2,7 @@
 //! Vorbis, and MP3 where a mount needs another codec. The decoders are
 //! `symphonia`'s, behind the feature `decoders`.
 
+#[cfg(feature = "decoders")]
 mod edits;
 #[cfg(feature = "decoders")]
 mod symphonia;
