@@ -36,13 +36,14 @@ function nodeFs() {
 }
 
 /**
- * Reads and compiles at once where the module is a file (Node).
+ * Reads and compiles at once where the module is a file (Node): a file address or a path.
  * @param {string | URL} url
  */
 function loadSync(url) {
-  const where = new URL(url, import.meta.url);
-  const fs = where.protocol === 'file:' ? nodeFs() : undefined;
-  if (fs) start(new WebAssembly.Module(fs.readFileSync(where)));
+  const where = String(url);
+  // Bundlers take any other `new URL(…, import.meta.url)` than the two above for a file they cannot find.
+  const fs = /^(file:|(?![\w+.-]{2,}:))/.test(where) ? nodeFs() : undefined;
+  if (fs) start(new WebAssembly.Module(fs.readFileSync(where.startsWith('file:') ? new URL(where) : where)));
   return initialised;
 }
 

@@ -22,6 +22,9 @@ cargo xtask COMMAND
           installs what is missing, builds everything, serves the page with live music
   test [--yes] [--suite TEXT]
           installs what the tests need, browsers too, and runs every suite
+  test-package [--case TEXT] [--list] [--yes]
+          packs the npm package and plays it in projects of Vite, webpack and Next.js,
+          whose tools it fetches; what needs no such tool is part of `test`
   check [--yes]
           format, clippy (host and wasm32), documentation, types, layering
   bench [NAME] [ARGS]
@@ -53,6 +56,7 @@ fn dispatch(mut args: Vec<String>) -> Result<()> {
     match command.as_str() {
         "demo" => demo::demo(args),
         "test" => test::test(args),
+        "test-package" => test::package(args),
         "check" => check::check(args),
         "bench" => bench::bench(args),
         "fuzz" => fuzz::fuzz(args),

@@ -53,6 +53,10 @@ const SUITES: &[Suite] = &[
         run: || counted(cmd("npm").args(["test"]).current_dir(root().join("web"))),
     },
     Suite {
+        name: "npm package, packed and installed",
+        run: || counted(cmd("node").args(["tests/package/run.mjs", "--quick"])),
+    },
+    Suite {
         name: "cores and relay (cargo test)",
         run: || counted(cargo().args(["test", "--workspace", "--exclude", "tests"])),
     },
@@ -128,6 +132,14 @@ pub(crate) fn test(mut args: Vec<String>) -> Result<()> {
         Some((name, _)) => bail!("suite failed: {name}"),
         None => Ok(()),
     }
+}
+
+/// `cargo xtask test-package`: the packed npm package in projects of Vite, webpack and Next.js too.
+pub(crate) fn package(mut args: Vec<String>) -> Result<()> {
+    need::ensure(Purpose::Test, sh::take_flag(&mut args, "--yes"))?;
+    wasm::build()?;
+    wasm::sizes()?;
+    sh::run(cmd("node").arg("tests/package/run.mjs").args(&args))
 }
 
 fn summary(rows: &[(&str, Duration, Count)], failed: Option<&str>) {

@@ -1,0 +1,34 @@
+// One look at a page that uses the package: what it decoded and played, and whether it complained.
+
+import assert from 'node:assert/strict';
+
+/**
+ * Opens `url`, waits until the page has left its findings in `globalThis.findings` (see pages/check.js), and checks them.
+ * The console must stay empty of errors and warnings. Returns the findings and what was fetched.
+ */
+export async function visit(tools, url, { expected }) {
+  const page = await (await tools.browser()).page();
+  const { native } = page;
+  const warnings = [];
+  const fetched = [];
+  native.on('console', (message) => { if (message.type() === 'warning') warnings.push(message.text()); });
+  native.on('response', (response) => fetched.push(`${response.status()} ${response.url()}`));
+  let findings;
+  try {
+    await page.goto(url);
+    findings = await native.waitForFunction(() => globalThis.findings, undefined, { timeout: 60_000 }).then((handle) => handle.jsonValue());
+    assert.equal(findings.error, undefined, `the page says ${findings.error}`);
+    assert.deepEqual([...await page.errors(), ...warnings], [], 'the console is clean');
+  } catch (error) {
+    throw new Error(`${error.message}\n${[...await page.errors(), ...warnings, `at ${url}, which fetched`, ...fetched].join('\n')}`, { cause: error });
+  } finally {
+    await page.close();
+  }
+  assert.equal(findings.decoded.errors, 0);
+  assert.deepEqual(findings.decoded, expected, 'the page decodes to the very samples that Node does');
+  assert.ok(findings.events.includes('playing') && findings.events.at(-1) === 'ended', `played to the end: ${findings.events}`);
+  assert.ok(Math.abs(findings.played - tools.frames / 48000) < 0.02, `played ${findings.played} s of ${tools.frames / 48000}`);
+  const modules = fetched.filter((line) => /\.wasm(\?|$)/.test(line));
+  tools.note(`${findings.output} output, ${findings.thread} thread, ${findings.underruns} underruns, ${modules.join(', ')}`);
+  return { findings, fetched };
+}
