@@ -245,6 +245,15 @@ impl Demuxer {
         }
     }
 
+    /// As [`Demuxer::note_gap`], of a known length: MPEG frames carry no
+    /// positions, and padding at the end is found by counting them.
+    pub fn note_loss(&mut self, lost: Frames) {
+        self.note_gap();
+        if let State::Mpeg(mpeg) = &mut self.state {
+            mpeg.advance(lost);
+        }
+    }
+
     /// Forgets everything; the next byte is the first of a new stream.
     pub fn reset(&mut self) {
         self.state = State::new(self.forced);

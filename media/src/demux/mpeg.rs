@@ -51,6 +51,13 @@ impl MpegDemuxer {
         self.lost = true;
     }
 
+    /// Frames that the transport lost count as passed.
+    pub(super) fn advance(&mut self, lost: Frames) {
+        if let Some(link) = &mut self.link {
+            link.position = link.position.saturating_add(lost.0);
+        }
+    }
+
     pub(super) fn finish(&mut self, events: &mut VecDeque<Event>) {
         self.framer.finish();
         self.drain(events);
@@ -129,7 +136,7 @@ impl MpegDemuxer {
         }
         let duration = header.duration();
         let start = link.position;
-        let stop = start + u64::from(duration);
+        let stop = start.saturating_add(u64::from(duration));
         let trim_end = match link.end {
             Some((end, counted)) if start < counted => {
                 stop.saturating_sub(end).min(u64::from(duration)) as u32

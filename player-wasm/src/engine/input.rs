@@ -148,7 +148,7 @@ impl Input {
             let first = !std::mem::replace(&mut self.framed, true);
             self.gap = false;
             if !first {
-                self.demuxer.note_gap();
+                self.demuxer.note_loss(ahead.to_frames(self.rate));
             }
             let small = !first && ahead > MediaDuration::ZERO && ahead <= MAX_CONCEALED;
             self.queue.push_back(match small {

@@ -15,6 +15,9 @@ use crate::stream::{Decoding, Format, Step};
 use crate::stretch::Stretch;
 use crate::timeline::Timeline;
 
+/// What a decoder that joined in the middle of a link needs to settle (RFC 7845 §4.6).
+const SETTLING: MediaDuration = MediaDuration::from_millis(80);
+
 #[derive(Debug)]
 pub(super) struct Render {
     decoding: Decoding,
@@ -30,6 +33,10 @@ pub(super) struct Render {
     media: MediaTime,
     /// A jump was taken and no packet decoded since.
     jumped: bool,
+    /// And it was a join: nothing was rendered before it.
+    joined: bool,
+    /// Decoded frames still to be dropped, as the decoder joined in the middle of a link.
+    settling: usize,
     /// Whether anything was rendered since the last restart.
     rendered: bool,
     finished: bool,
@@ -51,6 +58,8 @@ impl Render {
             channels,
             media: MediaTime::ZERO,
             jumped: false,
+            joined: false,
+            settling: 0,
             rendered: false,
             finished: false,
             factor: 1.0,
@@ -95,6 +104,7 @@ impl Render {
         self.resampler.reset();
         self.stretch.reset();
         self.media = at;
+        self.settling = 0;
         self.rendered = false;
         self.finished = false;
     }
@@ -142,7 +152,15 @@ impl Render {
             match self.decoding.advance() {
                 Some(Step::Audio(ready)) => {
                     let audio = self.decoding.audio(ready);
-                    let frames = audio.frames();
+                    let rate = self.format.map_or(self.rate, |f| f.sample_rate);
+                    let from = self.settling.min(audio.frames());
+                    self.settling -= from;
+                    let dropped = Frames(from as u64);
+                    self.media = self.media + MediaDuration::from_frames(dropped, rate);
+                    let frames = audio.frames() - from;
+                    if frames == 0 {
+                        continue;
+                    }
                     if !self.rendered {
                         self.rendered = true;
                         timeline.pin(pcm.end(), self.media);
@@ -150,15 +168,14 @@ impl Render {
                     let (mixer, stretch) = (&mut self.mixer, &mut self.stretch);
                     if mixer.is_identity() {
                         let channels = audio.channels();
-                        let planes = (0..channels).map(|i| audio.channel(i));
+                        let planes = (0..channels).map(|i| &audio.channel(i)[from..]);
                         stretch.process(planes, &mut self.stretched);
                     } else {
-                        let mixed = mixer.mix(frames, |i| audio.channel(i));
+                        let mixed = mixer.mix(frames, |i| &audio.channel(i)[from..]);
                         let planes = mixed.iter().map(Vec::as_slice);
                         stretch.process(planes, &mut self.stretched);
                     }
                     self.resample(pcm);
-                    let rate = self.format.map_or(self.rate, |f| f.sample_rate);
                     let length = Frames(frames as u64);
                     self.media = self.media + MediaDuration::from_frames(length, rate);
                     timeline.pin(pcm.end() + self.held(), self.media);
@@ -204,12 +221,17 @@ impl Render {
             let rate = self.format.map_or(self.rate, |f| f.sample_rate);
             let trimmed = Frames(u64::from(packet.trim_start));
             self.media = self.media + MediaDuration::from_frames(trimmed, rate);
+            if self.joined {
+                let settling = SETTLING.to_frames(rate).0.saturating_sub(trimmed.0);
+                self.settling = settling as usize;
+            }
         }
         self.decoding.feed(event);
     }
 
     fn jump(&mut self, at: MediaTime, pcm: &mut Pcm, timeline: &mut Timeline) {
         self.jumped = true;
+        self.joined = !self.rendered;
         self.media = at;
         if self.rendered {
             self.drain(pcm);
@@ -228,9 +250,12 @@ impl Render {
                 events.push_back(Event::LoadedMetadata(format));
             }
             Some(old) if old != format => {
-                if (old.sample_rate, old.channels) != (format.sample_rate, format.channels) {
+                if old.sample_rate != format.sample_rate {
                     self.drain(pcm);
                     self.adapt(format);
+                } else if old.channels != format.channels {
+                    // What is behind the mixer goes on, so that links join without a seam.
+                    self.mixer = Mixer::new(usize::from(format.channels), self.channels);
                 }
                 events.push_back(Event::CodecChange(format));
             }

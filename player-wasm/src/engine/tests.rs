@@ -329,7 +329,7 @@ fn framed_chunks_carry_media_time_and_lost_ones_are_concealed() {
         if index == 10 {
             let (from, to) = sim.engine.buffered(sim.frame);
             assert!(
-                (to.since(from).as_secs_f64() - 0.0935).abs() < 0.03,
+                (to.since(from).as_secs_f64() - 0.02).abs() < 0.001,
                 "{from:?} {to:?}"
             );
         }
@@ -345,9 +345,9 @@ fn framed_chunks_carry_media_time_and_lost_ones_are_concealed() {
     assert!(sim.engine.stats(sim.frame).concealed_frames >= 4_800);
     let end = sim.engine.current_time(sim.frame).as_secs_f64();
     assert!((end - 2.9935).abs() < 0.02, "{end}");
-    // 11 chunks heard, 1 concealed; the eight are not waited for.
+    // 11 chunks heard less 80 ms in which the decoder settles, 1 concealed; the eight are not waited for.
     let heard = sim.engine.heard_at(sim.frame) as f64 / 48_000.0;
-    assert!((heard - 1.2).abs() < 0.05, "{heard}");
+    assert!((heard - 1.12).abs() < 0.05, "{heard}");
 }
 
 #[test]

@@ -1,0 +1,489 @@
+//! Where one format ends and another begins, where something is missing, and where a
+//! listener joins in the middle: what the engine puts out, frame by frame.
+
+use std::collections::VecDeque;
+
+use opus::{Application, Bitrate, Channels, Encoder};
+use seamcast_media::chunk::{Chunk, Chunker, Config, Output};
+use seamcast_media::demux::{Container, Demuxer};
+use seamcast_media::ogg::{PageFlags, PageSpec, write_page};
+use seamcast_media::opus::{Head, Tags};
+use seamcast_media::units::{MediaDuration, MediaTime};
+use seamcast_player::engine::{Engine, Event};
+use seamcast_player::prebuffer::{Latency, Mode};
+use seamcast_player::resample::Resampler;
+use seamcast_player::stream::{Item, StreamDecoder};
+use seamcast_protocol::chunk::{Flags, Header};
+use tests::support::{Encoding, Pcm, Scratch, encode, require, snr_db};
+
+const RATE: u32 = 48_000;
+
+/// What a relay sends of a programme.
+enum Message {
+    Config(u32, Container, Vec<u8>),
+    Chunk(Chunk),
+}
+
+/// A programme of several sources, one after the other, as the relay chunks it.
+fn programme(sources: &[Vec<u8>], target_ms: u64) -> Vec<Message> {
+    let (mut messages, mut position, mut serial, mut generation) =
+        (Vec::new(), MediaTime::ZERO, 1, 0);
+    for source in sources {
+        let mut demuxer = Demuxer::new();
+        demuxer.push(source);
+        demuxer.finish();
+        let mut chunker = Chunker::new(Config {
+            target: MediaDuration::from_millis(target_ms),
+            start: position,
+            serial,
+        });
+        let mut take = |chunker: &mut Chunker| {
+            while let Some(output) = chunker.poll() {
+                match output {
+                    Output::Generation { config, headers } => {
+                        generation += 1;
+                        messages.push(Message::Config(generation, config.container, headers));
+                    }
+                    Output::Chunk(chunk) => messages.push(Message::Chunk(chunk)),
+                    Output::Fault(fault) => panic!("{fault:?}"),
+                    Output::Tags { .. } => {}
+                }
+            }
+        };
+        while let Some(event) = demuxer.poll() {
+            chunker.push_event(event);
+            take(&mut chunker);
+        }
+        chunker.finish();
+        take(&mut chunker);
+        (position, serial) = (chunker.position(), chunker.next_serial());
+    }
+    messages
+}
+
+/// An engine whose output is kept.
+struct Player {
+    engine: Engine,
+    rate: u32,
+    heard: Vec<Vec<f32>>,
+    events: VecDeque<Event>,
+    generation: u32,
+    seq: u64,
+}
+
+impl Player {
+    fn new(rate: u32, channels: usize) -> Self {
+        let mut engine = Engine::new(Mode::Complete, Latency::AUTO);
+        engine.set_output(rate, channels, u64::from(rate / 50), u64::from(rate));
+        engine.play(0.0);
+        Self {
+            engine,
+            rate,
+            heard: vec![Vec::new(); channels],
+            events: VecDeque::new(),
+            generation: 0,
+            seq: 0,
+        }
+    }
+
+    fn message(&mut self, message: &Message) {
+        match message {
+            Message::Config(generation, container, headers) => {
+                self.generation = *generation;
+                self.engine.config(*generation, *container, headers);
+            }
+            Message::Chunk(chunk) => {
+                let header = Header {
+                    flags: if chunk.discontinuity {
+                        Flags(Flags::SYNC.0 | Flags::DISCONTINUITY.0)
+                    } else {
+                        Flags::SYNC
+                    },
+                    generation: self.generation,
+                    seq: self.seq,
+                    media_time: chunk.media_time.ticks(),
+                    duration: chunk.duration.ticks(),
+                    ingest_time: 0,
+                };
+                self.seq += 1;
+                let message = [&header.encode()[..], &chunk.payload].concat();
+                self.engine.push_chunk(0.0, &message);
+            }
+        }
+    }
+
+    /// Plays what it was given to the end. `heard` begins with the first frame of the programme.
+    fn play_out(&mut self) {
+        self.engine.end_of_stream(0.0);
+        let mut first = None;
+        for step in 0..5_000u64 {
+            let frame = step * u64::from(self.rate / 50);
+            self.engine.poll(step as f64 * 20.0, frame);
+            while let Some(event) = self.engine.next_event() {
+                self.events.push_back(event);
+            }
+            while let Some(slot) = self.engine.next_slot() {
+                let first = *first.get_or_insert(slot.context);
+                assert_eq!(
+                    slot.context - first,
+                    self.heard[0].len() as u64,
+                    "a gap in the output"
+                );
+                for (channel, heard) in self.heard.iter_mut().enumerate() {
+                    heard.extend_from_slice(self.engine.pcm(slot, channel));
+                }
+            }
+            if self.events.contains(&Event::Ended) {
+                return;
+            }
+        }
+        panic!("no end: {:?}", self.events);
+    }
+
+    fn codecs(&self) -> Vec<(u32, u8)> {
+        let format = |event: &Event| match event {
+            Event::LoadedMetadata(f) | Event::CodecChange(f) => Some((f.sample_rate, f.channels)),
+            _ => None,
+        };
+        self.events.iter().filter_map(format).collect()
+    }
+}
+
+fn encoded(pcm: &Pcm, encoding: Encoding<'_>) -> Vec<u8> {
+    let scratch = Scratch::new("formats-edges");
+    let path = scratch.file("part");
+    encode(pcm, encoding, &path).expect("encodes");
+    std::fs::read(&path).expect("reads")
+}
+
+fn frames(at: MediaTime, rate: u32) -> usize {
+    at.since(MediaTime::ZERO).to_frames(rate).0 as usize
+}
+
+/// Planes and layouts of a plain decode, link by link.
+fn decoded(bytes: &[u8]) -> Vec<Vec<Vec<f32>>> {
+    let mut decoder = StreamDecoder::new();
+    decoder.push(bytes);
+    decoder.finish();
+    let mut links: Vec<Vec<Vec<f32>>> = Vec::new();
+    while let Some(item) = decoder.poll() {
+        match item {
+            Item::Format(format) => links.push(vec![Vec::new(); usize::from(format.channels)]),
+            Item::Audio(audio) => {
+                let link = links.last_mut().expect("a format first");
+                for (channel, plane) in link.iter_mut().enumerate() {
+                    plane.extend_from_slice(audio.channel(channel));
+                }
+            }
+            Item::Error(error) => panic!("{error:?}"),
+            Item::Tags(_) | Item::LinkEnd => {}
+        }
+    }
+    links
+}
+
+fn rms(pcm: &[f32]) -> f64 {
+    (pcm.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / pcm.len().max(1) as f64).sqrt()
+}
+
+/// Largest difference between neighbours.
+fn steepest(pcm: &[f32]) -> f32 {
+    pcm.windows(2)
+        .map(|w| (w[1] - w[0]).abs())
+        .fold(0.0, f32::max)
+}
+
+/// A sine of 500 Hz on every channel, whole periods of it in any part of a second that is used here.
+fn sine(rate: u32, channels: usize, seconds: f64) -> Pcm {
+    let frames = (f64::from(rate) * seconds) as usize;
+    let mut pcm = Pcm::sine(rate, 500.0, frames);
+    let mono: Vec<f32> = pcm.plane(0).iter().map(|x| 0.5 * x).collect();
+    pcm.samples = mono
+        .iter()
+        .flat_map(|x| std::iter::repeat_n(*x, channels))
+        .collect();
+    pcm.channels = channels;
+    pcm
+}
+
+#[test]
+fn chained_links_of_other_layouts_and_input_rates_are_joined_frame_by_frame() {
+    require(&["ffmpeg"]);
+    // Input rates only stand in the header: Opus is decoded at 48 kHz always.
+    let layouts = [
+        (2, 48_000),
+        (1, 24_000),
+        (6, 48_000),
+        (1, 16_000),
+        (2, 48_000),
+    ];
+    let chain: Vec<u8> = layouts
+        .iter()
+        .flat_map(|&(channels, rate)| {
+            let noise = Pcm::noise(rate, channels, rate as usize / 2, 0.2, 9);
+            encoded(&noise, Encoding::Opus(&["-b:a", "160k"]))
+        })
+        .collect();
+    let links = decoded(&chain);
+    let channels: Vec<usize> = links.iter().map(Vec::len).collect();
+    assert_eq!(channels, layouts.map(|(channels, _)| channels));
+    for link in &links {
+        assert_eq!(link[0].len(), 24_000);
+    }
+    // Web Audio's rules for speakers, written out.
+    let half = std::f32::consts::FRAC_1_SQRT_2;
+    let mut stereo = vec![Vec::new(); 2];
+    let mut mono = Vec::new();
+    let mut surround = vec![Vec::new(); 6];
+    for link in &links {
+        for i in 0..link[0].len() {
+            let x = |channel: usize| link[channel][i];
+            let (left, right, all) = match link.len() {
+                1 => (x(0), x(0), [0.0, 0.0, x(0), 0.0, 0.0, 0.0]),
+                2 => (x(0), x(1), [x(0), x(1), 0.0, 0.0, 0.0, 0.0]),
+                _ => (
+                    x(0) + half * (x(2) + x(4)),
+                    x(1) + half * (x(2) + x(5)),
+                    [x(0), x(1), x(2), x(3), x(4), x(5)],
+                ),
+            };
+            stereo[0].push(left);
+            stereo[1].push(right);
+            mono.push(match link.len() {
+                1 => x(0),
+                2 => 0.5 * (x(0) + x(1)),
+                _ => half * (x(0) + x(1)) + x(2) + 0.5 * (x(4) + x(5)),
+            });
+            for (plane, x) in surround.iter_mut().zip(all) {
+                plane.push(x);
+            }
+        }
+    }
+    for (what, want) in [
+        ("mono", vec![mono]),
+        ("stereo", stereo.clone()),
+        ("5.1", surround),
+    ] {
+        let mut player = Player::new(RATE, want.len());
+        for piece in chain.chunks(4_321) {
+            player.engine.push_bytes(0.0, piece);
+        }
+        player.play_out();
+        assert_eq!(player.codecs().len(), links.len(), "{:?}", player.events);
+        for (heard, want) in player.heard.iter().zip(&want) {
+            assert_eq!(heard.len(), want.len(), "{what}");
+            let worst = heard.iter().zip(want).map(|(a, b)| (a - b).abs());
+            assert!(worst.fold(0.0, f32::max) < 1e-6, "{what}");
+        }
+    }
+    // At another rate, one resampler goes through all links.
+    let mut player = Player::new(44_100, 2);
+    player.engine.push_bytes(0.0, &chain);
+    player.play_out();
+    let mut want = vec![Vec::new(); 2];
+    let mut resampler = Resampler::new(RATE, 44_100, 2);
+    resampler.process(stereo.iter().map(Vec::as_slice), &mut want);
+    resampler.finish(&mut want);
+    for (heard, want) in player.heard.iter().zip(&want) {
+        assert_eq!(heard.len(), want.len());
+        assert!(snr_db(want, heard) > 120.0);
+    }
+}
+
+#[test]
+fn mp3_and_opus_follow_each_other_without_a_gap() {
+    require(&["ffmpeg"]);
+    let mp3 = encoded(&sine(44_100, 2, 1.0), Encoding::Mp3(&["-b:a", "160k"]));
+    let opus = encoded(&sine(RATE, 2, 1.0), Encoding::Opus(&["-b:a", "128k"]));
+    let mono = encoded(&sine(32_000, 1, 1.0), Encoding::Mp3(&["-b:a", "96k"]));
+    let parts = [mp3.clone(), opus.clone(), mono, opus, mp3.clone(), mp3];
+    for rate in [RATE, 44_100] {
+        let mut player = Player::new(rate, 2);
+        for message in programme(&parts, 100) {
+            player.message(&message);
+        }
+        player.play_out();
+        let rates = [44_100, 48_000, 32_000, 48_000, 44_100].map(|rate| (rate, 2));
+        let mut want = rates.to_vec();
+        want[2].1 = 1;
+        assert_eq!(player.codecs(), want, "{:?}", player.events);
+        // Pre-skip, end trim, LAME's delay and padding are gone: each part is a second, to the frame.
+        assert_eq!(player.heard[0].len() as u64, 6 * u64::from(rate));
+        let ideal = sine(rate, 1, 6.0).plane(0);
+        let ms = rate as usize / 1_000;
+        for (at, pair) in player.heard[0]
+            .chunks(10 * ms)
+            .zip(ideal.chunks(10 * ms))
+            .enumerate()
+        {
+            let (heard, ideal) = pair;
+            let near = at % 100 < 3 || at % 100 >= 97;
+            let db = snr_db(ideal, heard);
+            assert!(
+                db > if near { 8.0 } else { 25.0 },
+                "{rate}: {db} dB at {at}0 ms"
+            );
+            assert!(rms(heard) > 0.8 * rms(ideal), "{rate}: a hole at {at}0 ms");
+        }
+        assert!(
+            steepest(&player.heard[0]) < 2.0 * steepest(&ideal),
+            "{rate}: a click"
+        );
+    }
+}
+
+/// Ogg/Opus with one packet a page, made by libopus with or without in-band FEC.
+fn speech_pages(fec: bool) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let mut encoder = Encoder::new(RATE, Channels::Mono, Application::Voip).expect("encoder");
+    encoder.set_bitrate(Bitrate::Bits(32_000)).expect("bitrate");
+    encoder.set_inband_fec(fec).expect("fec");
+    encoder.set_packet_loss_perc(30).expect("loss");
+    let mut spec = PageSpec {
+        flags: PageFlags {
+            bos: true,
+            ..PageFlags::default()
+        },
+        granule: Some(0),
+        serial: 3,
+        sequence: 0,
+    };
+    let mut headers = write_page(&spec, &[&Head::simple(1, 312, RATE).to_bytes()]);
+    spec.flags.bos = false;
+    spec.sequence = 1;
+    headers.extend(write_page(&spec, &[&Tags::default().to_bytes()]));
+    let mut pages = Vec::new();
+    for packet in 0..150u64 {
+        // A voice whose pitch and loudness change, so that extrapolation alone is wrong.
+        let pcm: Vec<f32> = (0..960)
+            .map(|i| {
+                let t = (packet * 960 + i) as f64 / f64::from(RATE);
+                let phase = 130.0 * t + 3.0 * (t * 9.0).sin();
+                let voice: f64 = (1..14)
+                    .map(|n| (std::f64::consts::TAU * f64::from(n) * phase).sin() / f64::from(n))
+                    .sum();
+                (0.2 * voice * (0.6 + 0.4 * (t * 37.0).sin())) as f32
+            })
+            .collect();
+        let packed = encoder.encode_vec_float(&pcm, 1500).expect("encodes");
+        spec.sequence += 1;
+        spec.granule = Some((packet + 1) * 960);
+        spec.flags.eos = packet == 149;
+        pages.push(write_page(&spec, &[&packed]));
+    }
+    (headers, pages)
+}
+
+#[test]
+fn a_lost_opus_packet_is_restored_from_the_next_one_or_extrapolated() {
+    let mut quality = [0.0; 2];
+    for (fec, quality) in [false, true].into_iter().zip(&mut quality) {
+        let (headers, pages) = speech_pages(fec);
+        let whole = decoded(&[headers.clone(), pages.concat()].concat())
+            .remove(0)
+            .remove(0);
+        let (mut lost, mut made) = (Vec::new(), Vec::new());
+        for drop in (20..140).step_by(10) {
+            let mut player = Player::new(RATE, 1);
+            player.engine.push_bytes(0.0, &headers);
+            for (index, page) in pages.iter().enumerate().filter(|(index, _)| *index != drop) {
+                assert_ne!(index, drop);
+                player.engine.push_bytes(0.0, page);
+            }
+            player.play_out();
+            let heard = &player.heard[0];
+            assert_eq!(heard.len(), whole.len(), "time is kept");
+            assert_eq!(player.engine.stats(0).concealed_frames, 960);
+            let at = drop * 960 - 312;
+            assert_eq!(heard[..at], whole[..at], "nothing before the loss changes");
+            lost.extend_from_slice(&whole[at..at + 960]);
+            made.extend_from_slice(&heard[at..at + 960]);
+        }
+        assert!(rms(&made) > 0.5 * rms(&lost), "silence is no concealment");
+        *quality = snr_db(&lost, &made);
+    }
+    println!(
+        "extrapolated {:.1} dB, from redundancy {:.1} dB",
+        quality[0], quality[1]
+    );
+    assert!(
+        quality[1] > 5.0 && quality[1] > quality[0] + 4.0,
+        "{quality:?}"
+    );
+}
+
+#[test]
+fn a_lost_mp3_frame_is_repeated_and_faded() {
+    require(&["ffmpeg"]);
+    let mp3 = encoded(&sine(44_100, 1, 2.0), Encoding::Mp3(&["-b:a", "128k"]));
+    let messages = programme(&[mp3], 20);
+    let play = |drop: std::ops::Range<usize>| {
+        let mut player = Player::new(44_100, 1);
+        for (_, message) in messages
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| !drop.contains(i))
+        {
+            player.message(message);
+        }
+        player.play_out();
+        (
+            player.engine.stats(0).concealed_frames,
+            player.heard.remove(0),
+        )
+    };
+    let (none, whole) = play(0..0);
+    assert_eq!((none, whole.len()), (0, 88_200));
+    let at = |index: usize| match &messages[index] {
+        Message::Chunk(chunk) => frames(chunk.media_time, 44_100),
+        Message::Config(..) => panic!("config"),
+    };
+    // One frame, then six: repeated, faded, silent; and time is kept.
+    for lost in [1, 6] {
+        let (concealed, heard) = play(40..40 + lost);
+        assert_eq!(heard.len(), whole.len());
+        assert!(concealed >= 1152 * lost as u64, "{concealed}");
+        let hole = &heard[at(40)..at(40 + lost)];
+        let loudness: Vec<f64> = hole.chunks(1152).map(rms).collect();
+        assert!(loudness[0] > 0.5 * rms(&whole), "{loudness:?}");
+        assert!(loudness.windows(2).all(|w| w[1] <= w[0]), "{loudness:?}");
+        assert!(lost < 6 || loudness[5] == 0.0, "{loudness:?}");
+        // Two frames later all is well again.
+        let after = at(40 + lost + 3);
+        assert!(snr_db(&whole[after..], &heard[after..]) > 60.0);
+    }
+}
+
+#[test]
+fn a_join_in_the_middle_is_right_from_its_first_frame() {
+    require(&["ffmpeg"]);
+    let noise = Pcm::noise(RATE, 2, 3 * RATE as usize, 0.3, 5);
+    let opus = encoded(&noise, Encoding::Opus(&["-b:a", "96k"]));
+    let whole = decoded(&opus).remove(0).remove(0);
+    for skipped in [1, 7, 15] {
+        let messages = programme(std::slice::from_ref(&opus), 100);
+        let mut player = Player::new(RATE, 2);
+        // A seek: the relay answers with the headers and a chunk in the middle.
+        player.engine.seek(0.0, MediaTime::ZERO);
+        player.message(&messages[0]);
+        for message in &messages[1 + skipped..] {
+            player.message(message);
+        }
+        let Message::Chunk(first) = &messages[1 + skipped] else {
+            panic!("a chunk");
+        };
+        player.play_out();
+        // 80 ms of it are decoded and not heard (RFC 7845 §4.6), and the position says so.
+        let at = frames(first.media_time, RATE) + 80 * 48;
+        assert_eq!(player.heard[0].len(), whole.len() - at);
+        let playing = player.events.iter().find_map(|event| match event {
+            Event::Playing { media, .. } => Some(frames(*media, RATE)),
+            _ => None,
+        });
+        assert_eq!(playing, Some(at));
+        let db = snr_db(&whole[at..at + 960], &player.heard[0][..960]);
+        // The error of the band energies halves with each packet.
+        assert!(db > 15.0, "{db} dB at {at}");
+        let later = 200 * 48;
+        assert!(snr_db(&whole[at + later..], &player.heard[0][later..]) > 55.0);
+    }
+}
