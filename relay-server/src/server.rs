@@ -145,6 +145,11 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
+    // Before anybody connects: programmes go on where they were.
+    let recorder = match &relay.config().data_dir {
+        Some(root) => Some(Recorder::start(&relay, root)?),
+        None => None,
+    };
     let accept = tokio::spawn(front::accept(relay.clone(), listener));
     let ticking = relay.clone();
     let tick = tokio::spawn(async move {
@@ -162,10 +167,6 @@ pub async fn serve(
         let shoutcast = TcpListener::bind(address).await?;
         tokio::spawn(front::accept_shoutcast(relay.clone(), shoutcast));
     }
-    let recorder = match &relay.config().data_dir {
-        Some(root) => Some(Recorder::start(&relay, root)?),
-        None => None,
-    };
     shutdown.await;
     relay.draining.send_replace(true);
     let limit = relay.config().drain;

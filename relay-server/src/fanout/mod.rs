@@ -41,7 +41,7 @@ use seamcast_media::units::MediaDuration;
 pub use shard::{Fanout, share_heap};
 pub use wire::Framing;
 
-use crate::mount::log::{JoinFrom, Log};
+use crate::mount::log::{Join, JoinFrom, Log};
 
 /// Whether a listener may miss chunks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -174,6 +174,8 @@ pub struct ListenerRequest {
     pub framing: Framing,
     /// Where it begins.
     pub from: JoinFrom,
+    /// Where that is, if it had to be looked for in the log's past.
+    pub join: Option<Join>,
     /// Backlog for a join near the live edge.
     pub burst: MediaDuration,
     /// Whether it may miss chunks.
@@ -202,6 +204,7 @@ impl ListenerRequest {
         Self {
             framing,
             from: JoinFrom::Live,
+            join: None,
             burst: MediaDuration::from_millis(burst),
             mode: Mode::Live,
             max_latency: MediaDuration::from_millis(10_000),

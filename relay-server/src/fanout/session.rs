@@ -23,7 +23,9 @@ use super::client::Inbox;
 use super::cursor::{Batch, Cursor, Queue, length};
 use super::wire::{self, Framing};
 use super::{ListenerRequest, Mode};
-use crate::mount::log::{Chunk, Entry, Gap, Head, Join, Kind, Log, Metadata, Status, json};
+use crate::mount::log::{
+    Chunk, Entry, Gap, Head, Join, JoinFrom, Kind, Log, Metadata, Status, json,
+};
 use icy::Icy;
 
 /// Own messages queued at most; a peer that asks for more without reading is closed.
@@ -31,7 +33,7 @@ const MAX_QUEUE: usize = 16;
 /// What a listener that joins in the past gets at once.
 const PACE_AHEAD: MediaDuration = MediaDuration::from_millis(15_000);
 /// How far ahead of its reported position such a listener is served.
-const PACE_REPORTED: MediaDuration = MediaDuration::from_millis(30_000);
+const PACE_REPORTED: MediaDuration = MediaDuration::from_millis(8_000);
 /// How much faster than real time it is served while it reports none.
 const PACE_SPEED: u64 = 2;
 /// How long such a report is believed.
@@ -74,8 +76,13 @@ impl<'a> View<'a> {
 pub enum Next {
     /// Write what `fill` yields.
     Write,
-    /// Call again with a window that begins at this entry.
+    /// Call again with a window that begins at this entry. What memory does
+    /// not hold is in the log's past; if it is not, say so with
+    /// [`Session::pass`].
     Fetch(u64),
+    /// Find the join point [`Session::sought`] in the log's past and call
+    /// [`Session::located`].
+    Locate,
     /// Nothing until the log grows or, if given, this many ms have passed.
     Wait(Option<u64>),
     /// All is written: shut the sending side down and wait for the peer's end.
@@ -165,6 +172,10 @@ pub struct Session {
     reservoir: Option<u16>,
     /// First chunk missed that it has not been told about.
     missed: Option<u64>,
+    /// It was missed because nobody has it.
+    lost: bool,
+    /// A seek whose join point is being looked for.
+    seeking: Option<Box<JoinFrom>>,
     max_latency: MediaDuration,
     min_chunk: MediaDuration,
     burst: MediaDuration,
@@ -187,7 +198,8 @@ const FAR: MediaTime = MediaTime::from_ticks(u64::MAX);
 impl Session {
     /// A session that begins where the request wants. `name` is the mount's.
     pub fn new(now: Now, name: &str, log: &Log, request: &ListenerRequest) -> Self {
-        let join = log.join(&request.from, request.burst);
+        let found = request.join;
+        let join = found.unwrap_or_else(|| log.join(&request.from, request.burst));
         let mut session = Self {
             cursor: Cursor::default(),
             queue: Queue::default(),
@@ -202,6 +214,8 @@ impl Session {
             next_seq: join.seq,
             reservoir: None,
             missed: None,
+            lost: false,
+            seeking: None,
             max_latency: request.max_latency,
             min_chunk: request.min_chunk,
             burst: request.burst,
@@ -226,14 +240,14 @@ impl Session {
             session.tell(&ServerMessage::Welcome {
                 mount: name.to_owned(),
                 epoch: log.epoch().to_owned(),
-                oldest: head.oldest_seq,
+                oldest: head.first().seq,
                 head: head.next_seq,
                 live: head.status != Status::Ended,
                 from: join.seq,
                 media_time: join.at.as_secs_f64(),
                 server_time: now.wall_us as f64 / 1000.0,
                 recovered: join.recovered,
-                seekable: [head.start.as_secs_f64(), head.end.as_secs_f64()],
+                seekable: [head.first().at.as_secs_f64(), head.end.as_secs_f64()],
             });
         }
         session.enter(now, log, join);
@@ -279,8 +293,15 @@ impl Session {
     /// Chooses the next entry while open: `None` when there is none.
     fn choose(&mut self, now: Now, view: &View<'_>) -> Option<Next> {
         self.hold_from = FAR;
+        if self.seeking.is_some() {
+            return Some(if self.has_own_output() {
+                Next::Write
+            } else {
+                Next::Locate
+            });
+        }
         loop {
-            if self.cursor.index < view.head.oldest {
+            if self.cursor.index < view.head.first().index {
                 if self.mode == Mode::Complete {
                     self.counters.too_slow = true;
                     self.close(
@@ -331,11 +352,19 @@ impl Session {
                     Next::Wait(Some(wait))
                 });
             }
+            if entry.seq > self.next_seq {
+                self.missed.get_or_insert(self.next_seq);
+                self.lost = true;
+                self.reservoir = Some(0);
+                self.next_seq = entry.seq;
+                self.counters.gaps += 1;
+            }
             if let Some(from) = self.missed.take() {
+                let lost = std::mem::take(&mut self.lost);
                 self.tell_gap(Gap {
                     from,
                     to: entry.seq,
-                    reason: "lag",
+                    reason: if lost { "missing" } else { "lag" },
                 });
             }
             if self.generation != chunk.generation.number {
@@ -417,9 +446,7 @@ impl Session {
     /// if it is already as near as it gets.
     fn skip(&mut self, view: &View<'_>) -> bool {
         let half = MediaDuration::from_ticks(self.max_latency.ticks() / 2);
-        let join = view
-            .log
-            .join(&crate::mount::log::JoinFrom::Live, self.burst.min(half));
+        let join = view.log.join(&JoinFrom::Live, self.burst.min(half));
         if join.index <= self.cursor.index {
             return false;
         }
@@ -492,7 +519,7 @@ impl Session {
             None => Batch::new(usize::MAX),
         };
         let own = self.cursor.fill_held(self.framing, &mut batch) && self.queue.fill(&mut batch);
-        if !own || self.phase != Phase::Open {
+        if !own || self.phase != Phase::Open || self.seeking.is_some() {
             return batch;
         }
         let mut total = batch.total();
@@ -532,6 +559,24 @@ impl Session {
             }
             left -= self.begin(now, entry, left);
         }
+    }
+
+    /// After [`Next::Fetch`]: entries from `index` up to `next` are nowhere.
+    pub fn pass(&mut self, index: u64, next: u64) {
+        if self.cursor.index == index && next > index {
+            self.cursor.index = next;
+            self.need_sync = true;
+        }
+    }
+
+    /// Backlog it wants when it joins near the live edge.
+    pub const fn burst(&self) -> MediaDuration {
+        self.burst
+    }
+
+    /// The join point to be located.
+    pub fn sought(&self) -> Option<&JoinFrom> {
+        self.seeking.as_deref()
     }
 
     /// Begins an entry, of which `n` or more bytes are written.
@@ -616,7 +661,7 @@ impl Session {
                 true
             }
             Phase::Open if blocked => {
-                let lost = self.cursor.index < head.oldest;
+                let lost = self.cursor.index < head.first().index;
                 lost && self.mode == Mode::Complete && {
                     // Its close does not wait until it reads again.
                     self.counters.too_slow = true;

@@ -2,6 +2,7 @@
 
 mod conn;
 mod memory;
+mod past;
 mod turn;
 
 use std::collections::BinaryHeap;
@@ -27,6 +28,8 @@ enum Command {
     KickMount(Arc<MountShared>, u16, String),
     Drain(Duration, Duration, Option<String>),
     List(Arc<MountShared>, oneshot::Sender<Vec<ListenerInfo>>),
+    /// What the past holds for the listener in a place.
+    Found(usize, ListenerId, Box<past::Found>),
     Stop,
 }
 
@@ -122,6 +125,7 @@ impl Fanout {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             count => count,
         };
+        let readers = past::Readers::start()?;
         let mut shards = Vec::with_capacity(count);
         for index in 0..count {
             let poll = Poll::new()?;
@@ -132,7 +136,7 @@ impl Fanout {
                 grown: Mutex::default(),
                 listeners: AtomicU64::new(0),
             });
-            let shard = Shard::new(poll, mailbox.clone(), config);
+            let shard = Shard::new(poll, mailbox.clone(), config, readers.clone());
             std::thread::Builder::new()
                 .name(format!("fanout-{index}"))
                 .spawn(move || shard.run())?;

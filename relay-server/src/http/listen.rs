@@ -165,7 +165,12 @@ async fn get(connection: &Connection, path: &str, request: &Parts) -> Response {
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default()
         .to_owned();
-    let request = listener.request(framing, connection, head);
+    let mut request = listener.request(framing, connection, head);
+    if mount.shared.log.is_past(&request.from) {
+        let (log, from, burst) = (mount.log.clone(), request.from.clone(), request.burst);
+        let find = tokio::task::spawn_blocking(move || log.join_past(&from, burst));
+        request.join = find.await.ok();
+    }
     connection
         .take_over(TakeOver::Listener {
             mount,

@@ -192,10 +192,12 @@ impl Feed {
     fn enter(
         relay: &Arc<Relay>,
         name: &str,
-        settings: crate::config::Mount,
+        mut settings: crate::config::Mount,
         declared: Declared,
         info: SourceInfo,
     ) -> Result<Self, Refusal> {
+        // Without a folder there is nobody for whom to keep what is to be recorded.
+        settings.record &= relay.config().data_dir.is_some();
         let chunk_ms = u32::try_from(settings.chunk.as_millis()).unwrap_or(100);
         let session = Session::new(Config {
             declared,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::{Value, json};
 
 use super::log::Status;
-use super::{Mount, Phase, names};
+use super::{Mount, Phase};
 
 /// Content-Type of a plain stream.
 pub fn container_type(container: &str) -> &'static str {
@@ -62,7 +62,11 @@ impl Mount {
             Phase::Held { .. } => "offline",
             Phase::Ended { .. } => "ended",
         };
-        let (container, codec) = inner.config.as_ref().map_or(("", ""), names);
+        // After a restart only the log knows what it carries.
+        let generation = self.log.current_generation();
+        let config = generation.as_ref().map(|generation| &generation.config);
+        let container = config.map_or("", |config| &config.container);
+        let codec = config.map_or("", |config| &config.codec);
         let source = inner.on_air.as_ref().map(|on_air| {
             json!({
                 "peer": on_air.info.peer,
@@ -99,19 +103,19 @@ impl Mount {
             "container": container,
             "codec": codec,
             "content_type": if container.is_empty() { "" } else { container_type(container) },
-            "sample_rate": inner.config.as_ref().map_or(0, |config| config.sample_rate),
-            "channels": inner.config.as_ref().map_or(0, |config| config.channels),
+            "sample_rate": config.map_or(0, |config| config.sample_rate),
+            "channels": config.map_or(0, |config| config.channels),
             "bitrate": bitrate,
             "listeners": counted(&fanout.listeners),
             "peak_listeners": counted(&fanout.peak),
             "max_listeners": self.settings.max_listeners,
             "prebuffer": self.settings.prebuffer.as_secs_f64(),
             "epoch": self.log.epoch(),
-            "generation": self.log.current_generation().map_or(0, |generation| generation.number),
-            "oldest": head.oldest_seq,
+            "generation": generation.as_ref().map_or(0, |generation| generation.number),
+            "oldest": head.first().seq,
             "head": head.next_seq,
             "media_time": head.end.as_secs_f64(),
-            "seekable": [head.start.as_secs_f64(), head.end.as_secs_f64()],
+            "seekable": [head.first().at.as_secs_f64(), head.end.as_secs_f64()],
             "history_bytes": head.bytes,
             "ended": head.status == Status::Ended,
             "created_at": unix_seconds(self.created),

@@ -7,9 +7,10 @@
 
 mod chunk;
 mod join;
+mod past;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use seamcast_media::units::{MediaDuration, MediaTime};
@@ -22,6 +23,7 @@ pub use chunk::{
     Chunk, Entry, Generation, GenerationConfig, Intro, Kind, Metadata, NewChunk, Opening,
 };
 pub use join::{Gap, Join, JoinFrom};
+pub use past::{Past, Reach};
 
 use crate::fanout::wire;
 
@@ -75,6 +77,8 @@ pub struct Head {
     pub bytes: usize,
     /// Whether a source feeds it.
     pub status: Status,
+    /// Where what is recorded begins; see [`Head::first`].
+    pub reach: Option<Reach>,
 }
 
 /// Told about every append, after it; must not block.
@@ -88,6 +92,7 @@ pub struct Log {
     epoch: String,
     ring: RwLock<Ring>,
     subscribers: RwLock<Vec<Arc<dyn Notify>>>,
+    past: OnceLock<Arc<dyn Past>>,
 }
 
 impl std::fmt::Debug for Log {
@@ -99,6 +104,19 @@ impl std::fmt::Debug for Log {
     }
 }
 
+/// What an earlier process left of a log.
+#[derive(Debug, Default)]
+pub struct Restored {
+    /// Its newest entries, consecutive up to `next`.
+    pub entries: Vec<Arc<Entry>>,
+    /// Where the next entry and chunk begin.
+    pub next: Reach,
+    /// The generation of its last chunk.
+    pub generation: Option<Arc<Generation>>,
+    /// The tags in force at its end.
+    pub tags: Option<Arc<Metadata>>,
+}
+
 #[derive(Debug, Default)]
 struct Ring {
     entries: VecDeque<Arc<Entry>>,
@@ -108,6 +126,8 @@ struct Ring {
     tags: Option<Arc<Metadata>>,
     /// The entry that said offline or end, while that is the status.
     notice: Option<Arc<Entry>>,
+    /// Entries from here on are yet to be recorded.
+    held: Option<u64>,
 }
 
 impl Log {
@@ -121,7 +141,28 @@ impl Log {
                 ..Ring::default()
             }),
             subscribers: RwLock::new(Vec::new()),
+            past: OnceLock::new(),
         })
+    }
+
+    /// A log that goes on where an earlier process left it.
+    pub fn restored(epoch: impl Into<String>, limits: Limits, kept: Restored) -> Arc<Self> {
+        let log = Self::new(epoch, limits);
+        {
+            let mut ring = log.write_ring();
+            ring.generation = kept.generation;
+            ring.tags = kept.tags;
+            ring.head.oldest = kept.entries.first().map_or(kept.next.index, |e| e.index);
+            ring.head.bytes = kept.entries.iter().map(|entry| entry.cost()).sum();
+            ring.entries = kept.entries.into();
+            ring.head.next = kept.next.index;
+            ring.head.next_seq = kept.next.seq;
+            ring.head.end = kept.next.at;
+            let first = ring.entries.front().map(|first| (first.seq, first.at));
+            (ring.head.oldest_seq, ring.head.start) =
+                first.unwrap_or((kept.next.seq, kept.next.at));
+        }
+        log
     }
 
     /// Identity; sequence numbers are comparable within one epoch only.
@@ -386,8 +427,9 @@ impl Ring {
             return false;
         }
         let end = first.chunk().map_or(first.at, Chunk::end);
+        let held = self.held.is_some_and(|from| first.index >= from);
         self.head.bytes > self.limits.bytes
-            || (is_chunk && self.head.end.since(end) > self.limits.duration)
+            || (is_chunk && !held && self.head.end.since(end) > self.limits.duration)
     }
 
     /// Position in `entries` of the first entry for which `before` is false.
@@ -429,6 +471,7 @@ impl Ring {
         // seq - 1 come first: a listener that resumes has not had them.
         let at = self.search(|entry| entry.seq < seq);
         self.join_index(self.head.oldest + at as u64, true)
+            .or_missing(seq)
     }
 
     fn join_index(&self, index: u64, recovered: bool) -> Join {

@@ -93,7 +93,6 @@ struct Inner {
     on_air: Option<OnAir>,
     /// The newest source, on air or gone.
     last: Option<SourceInfo>,
-    config: Option<LinkConfig>,
     /// Bytes and media time of recent chunks, for the bitrate.
     recent: (u64, u64),
     tags: Map<String, Value>,
@@ -129,27 +128,48 @@ impl Mount {
         state: State,
         before: Option<&Self>,
     ) -> Arc<Self> {
-        let limits = Limits {
-            bytes: usize::try_from(settings.history_bytes).unwrap_or(usize::MAX),
-            duration: duration(settings.history.max(settings.burst)),
-        };
         let epoch = format!("{:016x}", rand::random::<u64>());
-        let log = Log::new(epoch, limits);
+        let log = Log::new(epoch, limits(&settings));
+        if settings.record {
+            log.hold(Some(0));
+        }
         let shared = match before {
             Some(before) => before.shared.succeed(log.clone()),
             None => MountShared::new(name, log.clone()),
         };
+        Self::with(name, settings, state, shared)
+    }
+
+    /// A mount whose programme goes on from an earlier process's log.
+    pub(crate) fn restored(
+        name: &str,
+        settings: config::Mount,
+        state: State,
+        log: Arc<Log>,
+    ) -> Arc<Self> {
+        let tags = log.current_tags();
+        let mount = Self::with(name, settings, state, MountShared::new(name, log));
+        mount.inner().tags = tags.map(|tags| tags.tags.clone()).unwrap_or_default();
+        mount.ready.send_replace(true);
+        mount
+    }
+
+    fn with(
+        name: &str,
+        settings: config::Mount,
+        state: State,
+        shared: Arc<MountShared>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),
             settings,
-            log,
+            log: shared.log.clone(),
             shared,
             created: SystemTime::now(),
             inner: Mutex::new(Inner {
                 state,
                 on_air: None,
                 last: None,
-                config: None,
                 recent: (0, 0),
                 tags: Map::new(),
                 stats: Stats::default(),
@@ -244,7 +264,6 @@ impl Mount {
         match output {
             Output::Generation { config, headers } => {
                 self.log.generation(generation(&config, headers));
-                inner.config = Some(config);
                 inner.recent = (0, 0);
                 self.ready.send_replace(true);
             }
@@ -420,6 +439,14 @@ fn names(config: &LinkConfig) -> (&'static str, &'static str) {
         Codec::Mp3 => "mp3",
     };
     (container, codec)
+}
+
+/// How much history a mount keeps in memory.
+pub(crate) fn limits(settings: &config::Mount) -> Limits {
+    Limits {
+        bytes: usize::try_from(settings.history_bytes).unwrap_or(usize::MAX),
+        duration: duration(settings.history.max(settings.burst)),
+    }
 }
 
 /// A configured length as media time.

@@ -62,6 +62,17 @@ impl Registry {
         Ok(mount)
     }
 
+    /// Adds a mount that goes on from an earlier process. False when there is
+    /// one of its name.
+    pub(crate) fn insert(&self, mount: &Arc<Mount>) -> bool {
+        let mut mounts = self.mounts.write().unwrap_or_else(PoisonError::into_inner);
+        let free = !mounts.contains_key(&mount.name);
+        if free {
+            mounts.insert(mount.name.clone(), mount.clone());
+        }
+        free
+    }
+
     /// Ends what is due and forgets what is over; call it a few times a second.
     pub fn tick(&self, now: Instant) {
         for mount in self.all() {

@@ -80,6 +80,16 @@ impl State {
         }
     }
 
+    /// A mount that an earlier process fed up to `position`; its source is
+    /// waited for until then.
+    pub fn restored(serial: u32, position: MediaTime, until: Instant) -> Self {
+        Self {
+            phase: Phase::Held { until },
+            position,
+            ..Self::new(serial, until)
+        }
+    }
+
     /// Where the mount is in its life.
     pub fn phase(&self) -> Phase {
         self.phase

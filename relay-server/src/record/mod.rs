@@ -5,8 +5,12 @@
 //! logs have got and writes it. It never makes anyone wait; the log is its queue.
 
 pub mod index;
+mod journal;
+mod restore;
 mod retention;
 mod segment;
+mod shelf;
+mod spool;
 mod tape;
 
 use std::collections::HashMap;
@@ -68,17 +72,26 @@ struct Reel {
 }
 
 impl Recorder {
-    /// Starts it; recordings go below `root`.
+    /// Starts it; recordings go below `root`. Programmes that were going on
+    /// when the relay stopped go on: their mounts are there before it returns.
     ///
     /// # Errors
     /// When no thread can be had.
     pub fn start(relay: &Arc<Relay>, root: &Path) -> std::io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
-        let relay = Arc::downgrade(relay);
         let root = root.join("recordings");
+        let mut reels = HashMap::new();
+        for kept in restore::restore(&root, &relay.config(), SystemTime::now()) {
+            let mount = kept.mount;
+            if relay.mounts.insert(&mount) {
+                let epoch = mount.log.epoch().to_owned();
+                reels.insert(epoch, Reel::new(mount, &root, kept.shelf, Instant::now()));
+            }
+        }
+        let relay = Arc::downgrade(relay);
         let thread = std::thread::Builder::new()
             .name("recorder".to_owned())
-            .spawn(move || run(&relay, &root, &stopped))?;
+            .spawn(move || run(&relay, &root, reels, &stopped))?;
         Ok(Self { stop, thread })
     }
 
@@ -92,8 +105,12 @@ impl Recorder {
     }
 }
 
-fn run(relay: &Weak<Relay>, root: &Path, stopped: &mpsc::Receiver<()>) {
-    let mut reels: HashMap<String, Reel> = HashMap::new();
+fn run(
+    relay: &Weak<Relay>,
+    root: &Path,
+    mut reels: HashMap<String, Reel>,
+    stopped: &mpsc::Receiver<()>,
+) {
     loop {
         let last = !matches!(
             stopped.recv_timeout(INTERVAL),
@@ -104,17 +121,8 @@ fn run(relay: &Weak<Relay>, root: &Path, stopped: &mpsc::Receiver<()>) {
         for mount in relay.mounts.all() {
             let known = reels.contains_key(mount.log.epoch());
             if mount.settings.record && !known && mount.is_ready() && !mount.is_over() {
-                let tape = Tape::new(mount.log.clone(), &folder(root, &mount.name), now);
                 let epoch = mount.log.epoch().to_owned();
-                reels.insert(
-                    epoch,
-                    Reel {
-                        mount,
-                        tape,
-                        pruned: now,
-                        failing: false,
-                    },
-                );
+                reels.insert(epoch, Reel::new(mount, root, Arc::default(), now));
             }
         }
         reels.retain(|_, reel| !reel.turn(root, now, last));
@@ -125,6 +133,16 @@ fn run(relay: &Weak<Relay>, root: &Path, stopped: &mpsc::Receiver<()>) {
 }
 
 impl Reel {
+    fn new(mount: Arc<Mount>, root: &Path, shelf: Arc<shelf::Shelf>, now: Instant) -> Self {
+        let folder = folder(root, &mount.name);
+        Self {
+            tape: Tape::new(mount.log.clone(), &mount.name, &folder, shelf, now),
+            mount,
+            pruned: now,
+            failing: false,
+        }
+    }
+
     /// Copies what is new; true when the recording is complete.
     fn turn(&mut self, root: &Path, now: Instant, last: bool) -> bool {
         let settings = &self.mount.settings.recording;
@@ -135,6 +153,12 @@ impl Reel {
         };
         let name = |extension: &str| format!("{}.{extension}", stamp(SystemTime::now()));
         let outcome = self.tape.advance(now, &policy, name);
+        if last
+            && matches!(outcome, Ok(false))
+            && let Err(error) = self.tape.stop()
+        {
+            tracing::warn!(mount = %self.mount.name, %error, "cannot finish a recording");
+        }
         self.mount
             .note_recording(self.tape.stats(), self.tape.path());
         let name = &self.mount.name;
@@ -160,6 +184,7 @@ impl Reel {
             {
                 tracing::warn!(mount = %name, %error, "cannot remove old recordings");
             }
+            self.tape.pruned();
         }
         matches!(outcome, Ok(true))
     }

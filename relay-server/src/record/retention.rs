@@ -32,7 +32,7 @@ pub(super) fn prune(
         }
     }
     for path in excess(recordings, settings, now) {
-        for extension in ["index", "titles.json"] {
+        for extension in ["index", "journal", "titles.json"] {
             match fs::remove_file(beside(&path, extension)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}

@@ -5,9 +5,15 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use std::sync::Arc;
+
 use seamcast_media::units::{MediaDuration, MediaTime};
+use seamcast_protocol::chunk::Header;
 
 use super::index::{self, Entry, Thinning};
+use super::journal::{self, BLOCK, Kind, Record};
+use super::spool::{self, Spool};
+use crate::mount::log::Reach;
 
 /// Media ready to be appended.
 #[derive(Clone, Copy, Debug)]
@@ -16,10 +22,10 @@ pub(crate) struct Piece<'a> {
     pub intro: &'a [u8],
     /// Whole pages or frames.
     pub payload: &'a [u8],
-    /// Programme position of the first frame.
-    pub at: MediaTime,
-    /// Playable length.
-    pub duration: MediaDuration,
+    /// The chunk's header.
+    pub header: Header,
+    /// Its place among the log's entries.
+    pub index: u64,
 }
 
 /// A recording being written.
@@ -27,62 +33,113 @@ pub(crate) struct Piece<'a> {
 pub(crate) struct Segment {
     media: File,
     index: File,
+    journal: File,
     titles: Option<File>,
     path: PathBuf,
     start: MediaTime,
-    end: MediaTime,
     /// Bytes that are in the file for certain; a failed write is cut back to it.
     len: u64,
     index_len: u64,
-    thinning: Thinning,
-    /// `end` and `thinning` as of the last successful write.
-    kept: (MediaTime, Thinning),
+    journal_blocks: u32,
+    mark: Mark,
+    /// `mark` as of the last successful write.
+    kept: Mark,
     pending: Vec<u8>,
     pending_index: Vec<u8>,
+    pending_journal: Vec<u8>,
     dirty: bool,
+    /// What readers see of it.
+    spool: Arc<Spool>,
+}
+
+/// What adding a piece changes.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    end: MediaTime,
+    thinning: Thinning,
+    generation_block: u32,
+    tags_block: u32,
+    /// Where the next entry begins.
+    next: Reach,
 }
 
 impl Segment {
-    /// Creates `path` (which must not exist) and its index for media that
-    /// starts at `start`.
+    /// Creates `path` (which must not exist), its index and its journal for
+    /// media that starts at `first`.
     ///
     /// # Errors
     /// When a file cannot be created or written.
-    pub(crate) fn create(path: &Path, start: MediaTime) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path, first: Reach) -> io::Result<Self> {
+        let start = first.at;
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
         let media = OpenOptions::new().write(true).create_new(true).open(path)?;
         let index = File::create(beside(path, "index"))?;
         index.write_all_at(&index::header(start), 0)?;
+        let journal = File::create(beside(path, spool::EXTENSION))?;
+        let mark = Mark {
+            end: start,
+            thinning: Thinning::default(),
+            generation_block: 0,
+            tags_block: 0,
+            next: first,
+        };
         Ok(Self {
             media,
             index,
+            journal,
             titles: None,
             path: path.to_path_buf(),
             start,
-            end: start,
             len: 0,
             index_len: index::HEADER_LEN as u64,
-            thinning: Thinning::default(),
-            kept: (start, Thinning::default()),
+            journal_blocks: 0,
+            mark,
+            kept: mark,
             pending: Vec::new(),
             pending_index: Vec::new(),
+            pending_journal: Vec::new(),
             dirty: false,
+            spool: Arc::new(Spool::new(path, first)),
         })
     }
 
     /// Puts a piece into the buffer for the next [`Segment::write`].
     pub(crate) fn add(&mut self, piece: &Piece<'_>) {
         self.pending.extend_from_slice(piece.intro);
-        let time = piece.at.since(self.start);
-        if self.thinning.keeps(time) {
-            let offset = self.len + self.pending.len() as u64;
+        let offset = self.len + self.pending.len() as u64;
+        let at = MediaTime::from_ticks(piece.header.media_time);
+        let time = at.since(self.start);
+        if self.mark.thinning.keeps(time) {
             self.pending_index
                 .extend_from_slice(&Entry { time, offset }.encode());
         }
+        let record = Record {
+            generation_block: self.mark.generation_block,
+            tags_block: self.mark.tags_block,
+            ..Record::chunk(&piece.header, piece.index, offset, piece.payload.len())
+        };
+        journal::push(&mut self.pending_journal, &record, &[]);
         self.pending.extend_from_slice(piece.payload);
-        self.end = piece.at + piece.duration;
+        self.mark.next = record.next();
+        self.mark.end = self.mark.next.at;
+    }
+
+    /// Adds a note to the journal.
+    pub(crate) fn note(&mut self, kind: Kind, at: Reach, text: &[u8]) {
+        let block = self.journal_blocks + (self.pending_journal.len() / BLOCK) as u32;
+        match kind {
+            Kind::Generation => self.mark.generation_block = block,
+            Kind::Tags | Kind::Metadata => self.mark.tags_block = block,
+            _ => {}
+        }
+        let record = Record::note(kind, at, text.len());
+        journal::push(&mut self.pending_journal, &record, text);
+        self.mark.next = Reach {
+            at: self.mark.next.at,
+            ..record.next()
+        };
     }
 
     /// Writes the buffer: all of it, or, after an error, none of it.
@@ -90,26 +147,35 @@ impl Segment {
     /// # Errors
     /// What the disk says; the buffer is dropped and the file is as before.
     pub(crate) fn write(&mut self) -> io::Result<()> {
-        if self.pending.is_empty() {
+        if self.pending_journal.is_empty() {
             return Ok(());
         }
         let written = self
             .media
             .write_all_at(&self.pending, self.len)
-            .and_then(|()| self.index.write_all_at(&self.pending_index, self.index_len));
+            .and_then(|()| self.index.write_all_at(&self.pending_index, self.index_len))
+            .and_then(|()| {
+                let at = u64::from(self.journal_blocks) * BLOCK as u64;
+                self.journal.write_all_at(&self.pending_journal, at)
+            });
         let (media, index) = (self.pending.len(), self.pending_index.len());
         if let Err(error) = written {
             // Half a page must not stay in front of what comes later.
             let _ = self.media.set_len(self.len);
             let _ = self.index.set_len(self.index_len);
+            let journal = u64::from(self.journal_blocks) * BLOCK as u64;
+            let _ = self.journal.set_len(journal);
             self.discard();
             return Err(error);
         }
+        self.journal_blocks += (self.pending_journal.len() / BLOCK) as u32;
         self.pending.clear();
         self.pending_index.clear();
-        self.kept = (self.end, self.thinning);
+        self.pending_journal.clear();
+        self.kept = self.mark;
         self.len += media as u64;
         self.index_len += index as u64;
+        self.spool.grow(self.journal_blocks, self.mark.next);
         self.dirty = true;
         Ok(())
     }
@@ -118,7 +184,8 @@ impl Segment {
     pub(crate) fn discard(&mut self) {
         self.pending.clear();
         self.pending_index.clear();
-        (self.end, self.thinning) = self.kept;
+        self.pending_journal.clear();
+        self.mark = self.kept;
     }
 
     /// Notes tags that belong to `at`, one JSON object a line.
@@ -152,8 +219,14 @@ impl Segment {
             self.dirty = false;
             self.media.sync_data()?;
             self.index.sync_data()?;
+            self.journal.sync_data()?;
         }
         Ok(())
+    }
+
+    /// What readers see of it.
+    pub(crate) fn spool(&self) -> &Arc<Spool> {
+        &self.spool
     }
 
     /// The media file.
@@ -168,7 +241,7 @@ impl Segment {
 
     /// Media held.
     pub(crate) fn duration(&self) -> MediaDuration {
-        self.end.since(self.start)
+        self.mark.end.since(self.start)
     }
 }
 

@@ -11,9 +11,12 @@ use std::time::{Duration, Instant};
 
 use seamcast_media::units::{MediaDuration, MediaTime};
 
+use super::journal;
 use super::segment::{Piece, Segment};
+use super::shelf::Shelf;
+use super::spool::{Title, generation_text, tags_text, title_text};
 use crate::fanout::wire::Framing;
-use crate::mount::log::{Chunk, Entry, Kind, Log, Status};
+use crate::mount::log::{Chunk, Entry, Kind, Log, Reach, Status};
 
 /// Entries copied in one go, so that one busy mount does not hold up others.
 const BATCH: usize = 256;
@@ -50,7 +53,10 @@ pub struct Stats {
 #[derive(Debug)]
 pub(crate) struct Tape {
     log: Arc<Log>,
+    mount: String,
     folder: PathBuf,
+    /// What was recorded, for listeners in the past.
+    shelf: Arc<Shelf>,
     segment: Option<Segment>,
     extension: &'static str,
     /// Generation whose headers the current file has.
@@ -78,12 +84,25 @@ struct Mark {
 }
 
 impl Tape {
-    /// Records `log` into files in `folder`.
-    pub(crate) fn new(log: Arc<Log>, folder: &Path, now: Instant) -> Self {
-        let next = log.head().oldest;
+    /// Records the log of `mount` into files in `folder`; after a restart
+    /// behind what is in `shelf`.
+    pub(crate) fn new(
+        log: Arc<Log>,
+        mount: &str,
+        folder: &Path,
+        shelf: Arc<Shelf>,
+        now: Instant,
+    ) -> Self {
+        let before = shelf.last().map(|spool| spool.next().index);
+        let next = before.unwrap_or_else(|| log.head().oldest);
+        log.keep_past(shelf.clone());
+        log.set_reach(shelf.first());
+        log.hold(Some(next));
         Self {
             log,
+            mount: mount.to_owned(),
             folder: folder.to_path_buf(),
+            shelf,
             segment: None,
             extension: "",
             generation: None,
@@ -98,6 +117,41 @@ impl Tape {
             retry_at: None,
             stats: Stats::default(),
         }
+    }
+
+    /// Notes that the relay stops and that everything is written.
+    pub(crate) fn stop(&mut self) -> io::Result<()> {
+        let head = self.log.head();
+        if self.next != head.next {
+            return Ok(());
+        }
+        let place = Reach {
+            index: head.next,
+            seq: head.next_seq,
+            at: head.end,
+        };
+        self.note(journal::Kind::Stop, place, &[])?;
+        self.write()?;
+        match &mut self.segment {
+            Some(segment) => segment.sync(),
+            None => Ok(()),
+        }
+    }
+
+    /// Files were removed.
+    pub(crate) fn pruned(&self) {
+        self.shelf.tidy();
+        self.log.set_reach(self.shelf.first());
+    }
+
+    /// A note in the journal of the current file, or of the one before it.
+    fn note(&mut self, kind: journal::Kind, at: Reach, text: &[u8]) -> io::Result<()> {
+        match (&mut self.segment, self.shelf.last()) {
+            (Some(segment), _) => segment.note(kind, at, text),
+            (None, Some(spool)) => spool.append(kind, at, text)?,
+            (None, None) => {}
+        }
+        Ok(())
     }
 
     /// Copies what is new. `name` makes the name of a new file from its
@@ -169,6 +223,7 @@ impl Tape {
         }
         if over {
             self.segment = None;
+            self.log.hold(None);
         }
         Ok(over)
     }
@@ -179,19 +234,29 @@ impl Tape {
         policy: &Policy,
         name: &dyn Fn(&str) -> String,
     ) -> io::Result<()> {
+        let place = Reach {
+            index: entry.index,
+            seq: entry.seq,
+            at: entry.at,
+        };
         match &entry.kind {
-            Kind::Chunk(chunk) => self.chunk(chunk, policy, name),
-            Kind::Metadata(metadata) => match &mut self.segment {
-                Some(segment) => segment.title(metadata.at, &metadata.tags),
-                None => Ok(()),
-            },
-            Kind::Offline(_) | Kind::Online(_) | Kind::End(_) => Ok(()),
+            Kind::Chunk(chunk) => self.chunk(chunk, place, policy, name),
+            Kind::Metadata(metadata) => {
+                if let Some(segment) = &mut self.segment {
+                    segment.title(metadata.at, &metadata.tags)?;
+                }
+                self.note(journal::Kind::Metadata, place, &tags_text(metadata))
+            }
+            Kind::Offline(frame) => self.note(journal::Kind::Offline, place, frame),
+            Kind::Online(frame) => self.note(journal::Kind::Online, place, frame),
+            Kind::End(frame) => self.note(journal::Kind::End, place, frame),
         }
     }
 
     fn chunk(
         &mut self,
         chunk: &Chunk,
+        place: Reach,
         policy: &Policy,
         name: &dyn Fn(&str) -> String,
     ) -> io::Result<()> {
@@ -210,14 +275,19 @@ impl Tape {
         let segment = match &mut self.segment {
             Some(segment) => segment,
             none => {
-                let segment =
-                    Segment::create(&self.folder.join(name(extension)), chunk.media_time())?;
+                let segment = Segment::create(&self.folder.join(name(extension)), place)?;
                 let segment = none.insert(segment);
+                let title = Title {
+                    mount: self.mount.clone(),
+                    epoch: self.log.epoch().to_owned(),
+                };
+                segment.note(journal::Kind::Head, place, &title_text(&title));
                 self.extension = extension;
                 self.generation = None;
                 self.stats.files += 1;
                 if let Some(tags) = &chunk.tags {
                     segment.title(chunk.media_time(), &tags.tags)?;
+                    segment.note(journal::Kind::Tags, place, &tags_text(tags));
                 }
                 segment
             }
@@ -226,14 +296,16 @@ impl Tape {
         let intro: &[u8] = if self.generation == Some(number) {
             &[]
         } else {
+            let text = generation_text(&chunk.generation);
+            segment.note(journal::Kind::Generation, place, &text);
             intro.bytes(Framing::HttpRaw)
         };
         self.generation = Some(number);
         segment.add(&Piece {
             intro,
             payload: &payload,
-            at: chunk.media_time(),
-            duration: chunk.duration(),
+            header: chunk.header,
+            index: place.index,
         });
         if self.skipped
             && let Some(reached) = self.reached
@@ -259,7 +331,14 @@ impl Tape {
     fn write(&mut self) -> io::Result<()> {
         if let Some(segment) = &mut self.segment {
             segment.write()?;
+            let spool = segment.spool();
+            let last = self.shelf.last();
+            if spool.blocks() > 0 && last.is_none_or(|last| !Arc::ptr_eq(&last, spool)) {
+                self.shelf.add(spool.clone());
+                self.log.set_reach(self.shelf.first());
+            }
         }
+        self.log.hold(Some(self.next));
         self.written = Mark {
             next: self.next,
             generation: self.generation,
@@ -281,4 +360,4 @@ impl Tape {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

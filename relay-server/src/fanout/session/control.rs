@@ -7,7 +7,7 @@ use seamcast_protocol::control::{ClientMessage, ServerMessage};
 use super::{MAX_QUEUE, Now, Phase, Report, Session};
 use crate::fanout::client::Event;
 use crate::fanout::wire;
-use crate::mount::log::{Gap, JoinFrom, Log};
+use crate::mount::log::{Gap, Join, JoinFrom, Log};
 
 impl Session {
     /// Takes bytes that the listener sent. HTTP listeners have nothing to
@@ -118,12 +118,30 @@ impl Session {
     /// Continues elsewhere: a gap with the reason `seek` says where, then the
     /// headers come again.
     fn seek(&mut self, now: Now, log: &Log, from: &JoinFrom) {
-        let mut join = log.join(from, self.burst);
+        if log.is_past(from) {
+            self.seeking = Some(Box::new(from.clone()));
+        } else {
+            self.seeking = None;
+            self.go(now, log, log.join(from, self.burst));
+        }
+    }
+
+    /// After [`Next::Locate`](super::Next::Locate): where `from` was found.
+    /// Another seek may have come meanwhile; then this changes nothing.
+    pub fn located(&mut self, now: Now, log: &Log, from: &JoinFrom, join: Join) {
+        if self.phase == Phase::Open && self.seeking.as_deref() == Some(from) {
+            self.seeking = None;
+            self.go(now, log, join);
+        }
+    }
+
+    fn go(&mut self, now: Now, log: &Log, mut join: Join) {
         join.gap = Some(Gap {
             from: self.missed.take().unwrap_or(self.next_seq),
             to: join.seq,
             reason: "seek",
         });
+        self.lost = false;
         self.generation = 0;
         self.tags = 0;
         // What it reported was about where it was.

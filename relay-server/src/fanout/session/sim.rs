@@ -218,6 +218,7 @@ impl Peer {
                     assert!(log.read(index, window, &mut held), "fetch of what has left");
                 }
                 Next::Wait(_) => return,
+                Next::Locate => panic!("nothing is recorded here"),
                 Next::Linger | Next::Finished => {
                     self.done = true;
                     return;

@@ -11,6 +11,7 @@ use socket2::{SockRef, TcpKeepalive};
 
 use super::super::session::Session;
 use super::super::{Config, ListenerId, Socket, Stream};
+use super::past::Reel;
 
 /// What is rarely looked at.
 pub(super) struct Cold {
@@ -40,6 +41,8 @@ pub(super) struct Conn {
     /// Queued for another turn.
     pub(super) again: bool,
     pub(super) cold: Box<Cold>,
+    /// For a listener that is behind what memory holds.
+    pub(super) reel: Option<Box<Reel>>,
 }
 
 /// The socket itself.

@@ -15,6 +15,7 @@ use slab::Slab;
 use super::super::session::{Counters, Next, Now, Session, Timeouts, View};
 use super::super::{Config, ListenerId, ListenerInfo, MountShared};
 use super::conn::{Cold, Conn, Pipe, Wrote};
+use super::past::{Found, Job, Readers, Reel, Want};
 use super::{Attach, Command, Departures, Mailbox, Subscriber, WAKE, lock};
 use crate::mount::log::{Entry, Head, Log, Notify};
 
@@ -48,6 +49,7 @@ struct Slot {
 pub(super) struct Shard {
     poll: Poll,
     mailbox: Arc<Mailbox>,
+    readers: Readers,
     config: Config,
     timeouts: Timeouts,
     started: Instant,
@@ -86,10 +88,11 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl Shard {
-    pub(super) fn new(poll: Poll, mailbox: Arc<Mailbox>, config: Config) -> Self {
+    pub(super) fn new(poll: Poll, mailbox: Arc<Mailbox>, config: Config, readers: Readers) -> Self {
         Self {
             poll,
             mailbox,
+            readers,
             config,
             timeouts: Timeouts {
                 stall: millis(config.stall_timeout),
@@ -200,6 +203,7 @@ impl Shard {
     fn obey(&mut self, now: Now, command: Command) -> bool {
         match command {
             Command::Attach(attach) => self.attach(now, *attach),
+            Command::Found(key, id, found) => self.found(now, key, id, *found),
             Command::Kick(id, code, reason) => {
                 let found = self.conns.iter().find(|(_, conn)| conn.id == id);
                 if let Some((key, _)) = found {
@@ -290,6 +294,7 @@ impl Shard {
                 joined_ms: now.mono_ms,
                 guard: request.guard,
             }),
+            reel: None,
         });
         let slot = self.slot_for(mount);
         if let (Some(mount), Some(conn)) = (self.mounts.get_mut(slot), self.conns.get_mut(key)) {
@@ -500,9 +505,44 @@ impl Shard {
         match outcome {
             Ok(Pumped::Idle) => {}
             Ok(Pumped::More) => self.later(key),
+            Ok(Pumped::Ask(want)) => {
+                let reel = conn.reel.get_or_insert_default();
+                reel.asked = true;
+                self.readers.ask(Job {
+                    log: mount.shared.log.clone(),
+                    want,
+                    key,
+                    id: conn.id,
+                    mailbox: self.mailbox.clone(),
+                });
+            }
             Ok(Pumped::Finished) => self.remove(key, false),
             Err(_) => self.remove(key, true),
         }
+    }
+
+    /// An answer from the past.
+    fn found(&mut self, now: Now, key: usize, id: ListenerId, found: Found) {
+        let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.id == id) else {
+            return;
+        };
+        let Some(mount) = self.mounts.get(conn.mount as usize) else {
+            return;
+        };
+        let log = &mount.shared.log;
+        let reel = conn.reel.get_or_insert_default();
+        match found {
+            Found::Entries(index, entries) => {
+                let next = entries.first().map_or(log.head().oldest, |e| e.index);
+                conn.session.pass(index, next);
+                reel.put(entries);
+            }
+            Found::Join(from, join) => {
+                reel.put(Vec::new());
+                conn.session.located(now, log, &from, join);
+            }
+        }
+        self.serve(now, key);
     }
 
     // ---- the clock ----
@@ -573,7 +613,12 @@ impl Shard {
                 let counters = conn.session.counters();
                 held.clear();
                 mount.log.read(conn.session.index(), 1, &mut held);
-                let at = held.first().map_or(head.end, |entry| entry.at);
+                let reel = conn
+                    .reel
+                    .as_ref()
+                    .map(|reel| reel.from(conn.session.index()));
+                let entry = held.first().or_else(|| reel.and_then(<[_]>::first));
+                let at = entry.map_or(head.end, |entry| entry.at);
                 let report = conn.session.report();
                 ListenerInfo {
                     id: conn.id,
@@ -599,6 +644,8 @@ enum Pumped {
     Idle,
     /// There is more, but others wait.
     More,
+    /// It goes on when this is found.
+    Ask(Want),
     Finished,
 }
 
@@ -640,9 +687,25 @@ fn pump(
             Next::Fetch(index) => {
                 fetched.clear();
                 mount.head = mount.shared.log.head();
+                if index < mount.head.oldest {
+                    let reel = conn.reel.get_or_insert_default();
+                    fetched.extend(reel.from(index).iter().take(FETCH).cloned());
+                    if fetched.is_empty() {
+                        return Ok(ask(reel, Want::Entries(index)));
+                    }
+                    continue;
+                }
+                conn.reel = conn.reel.take().filter(|reel| reel.asked);
                 if mount.shared.log.read(index, FETCH, fetched) && fetched.is_empty() {
                     return Ok(Pumped::Idle);
                 }
+            }
+            Next::Locate => {
+                let Some(from) = conn.session.sought().cloned() else {
+                    continue;
+                };
+                let want = Want::Join(from, conn.session.burst());
+                return Ok(ask(conn.reel.get_or_insert_default(), want));
             }
             Next::Wait(wait) => {
                 if let Some(wait) = wait {
@@ -664,6 +727,15 @@ fn pump(
         }
     }
     Ok(Pumped::More)
+}
+
+/// One question at a time.
+fn ask(reel: &Reel, want: Want) -> Pumped {
+    if reel.asked {
+        Pumped::Idle
+    } else {
+        Pumped::Ask(want)
+    }
 }
 
 impl Slot {

@@ -111,7 +111,7 @@ impl Intro {
 }
 
 impl Generation {
-    pub(super) fn new(number: u32, config: GenerationConfig) -> Arc<Self> {
+    pub(crate) fn new(number: u32, config: GenerationConfig) -> Arc<Self> {
         Arc::new(Self {
             number,
             config,
@@ -193,7 +193,7 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    pub(super) fn new(version: u32, at: MediaTime, tags: Map<String, Value>) -> Arc<Self> {
+    pub(crate) fn new(version: u32, at: MediaTime, tags: Map<String, Value>) -> Arc<Self> {
         let text = |name: &str| {
             tags.iter()
                 .find(|(key, _)| key.eq_ignore_ascii_case(name))
@@ -245,6 +245,21 @@ pub struct Chunk {
 }
 
 impl Chunk {
+    /// A chunk made again from a recording.
+    pub(crate) fn recorded(
+        header: Header,
+        generation: Arc<Generation>,
+        tags: Option<Arc<Metadata>>,
+        payload: &[u8],
+    ) -> Self {
+        Self {
+            header,
+            generation,
+            tags,
+            wire: Wire::new(&header, payload),
+        }
+    }
+
     /// Programme position of the first frame.
     pub const fn media_time(&self) -> MediaTime {
         MediaTime::from_ticks(self.header.media_time)
@@ -318,7 +333,7 @@ impl Entry {
     }
 
     /// Bytes it holds, for the log's bound.
-    pub(super) fn cost(&self) -> usize {
+    pub(crate) fn cost(&self) -> usize {
         const OVERHEAD: usize = 192;
         OVERHEAD
             + match &self.kind {

@@ -68,7 +68,7 @@ pub struct Gap {
     pub from: u64,
     /// First sequence number after the gap.
     pub to: u64,
-    /// Why: `lag`, `expired`, `epoch` or `seek`.
+    /// Why: `lag`, `expired`, `missing`, `epoch` or `seek`.
     pub reason: &'static str,
 }
 
@@ -85,6 +85,26 @@ pub struct Join {
     pub recovered: bool,
     /// What such a join misses.
     pub gap: Option<Gap>,
+}
+
+impl Join {
+    /// An exact join for chunk `seq`; when it is another one, numbers in
+    /// between were lost with an earlier process or a full disk.
+    #[must_use]
+    pub fn or_missing(self, seq: u64) -> Self {
+        if self.seq == seq {
+            return self;
+        }
+        Self {
+            recovered: false,
+            gap: Some(Gap {
+                from: seq,
+                to: self.seq,
+                reason: "missing",
+            }),
+            ..self
+        }
+    }
 }
 
 #[cfg(test)]

@@ -12,21 +12,24 @@ use super::super::segment::beside;
 use super::*;
 use crate::mount::log::{GenerationConfig, Limits, NewChunk};
 
-const POLICY: Policy = Policy {
+pub(in crate::record) const POLICY: Policy = Policy {
     max_bytes: 0,
     max_duration: MediaDuration::ZERO,
     sync_interval: Duration::ZERO,
 };
 
 /// Appends `count` chunks of 100 ms (five CELT packets of 20 ms) as ingest does.
-struct Source {
+pub(in crate::record) struct Source {
     chunker: Chunker,
-    log: Arc<Log>,
+    pub(in crate::record) log: Arc<Log>,
 }
 
 impl Source {
-    fn new(limits: Limits) -> Self {
-        let log = Log::new("e", limits);
+    pub(in crate::record) fn new(limits: Limits) -> Self {
+        Self::into_log(Log::new("e", limits))
+    }
+
+    pub(in crate::record) fn into_log(log: Arc<Log>) -> Self {
         let mut demuxer = Demuxer::new();
         let mut chunker = Chunker::new(chunk::Config::default());
         let spec = |bos, sequence| ogg::PageSpec {
@@ -62,7 +65,7 @@ impl Source {
         Self { chunker, log }
     }
 
-    fn append(&mut self, count: usize) {
+    pub(in crate::record) fn append(&mut self, count: usize) {
         let mut left = count;
         while left > 0 {
             match self.chunker.poll().expect("enough audio") {
@@ -91,7 +94,7 @@ impl Source {
     }
 }
 
-fn folder(name: &str) -> PathBuf {
+pub(in crate::record) fn folder(name: &str) -> PathBuf {
     let path = std::env::temp_dir().join(format!("seamcast-tape-{name}-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&path);
     path
@@ -120,7 +123,7 @@ fn the_recording_is_the_stream_and_its_index_can_be_rebuilt() {
     let folder = folder("whole");
     let mut source = Source::new(Limits::default());
     let now = Instant::now();
-    let mut tape = Tape::new(source.log.clone(), &folder, now);
+    let mut tape = Tape::new(source.log.clone(), "/a", &folder, Arc::default(), now);
     for _ in 0..10 {
         source.append(7);
         assert!(
@@ -164,7 +167,7 @@ fn rotation_makes_files_that_each_play() {
     source.append(50);
     source.log.end("source_ended");
     let now = Instant::now();
-    let mut tape = Tape::new(source.log.clone(), &folder, now);
+    let mut tape = Tape::new(source.log.clone(), "/a", &folder, Arc::default(), now);
     let count = std::cell::Cell::new(0);
     let policy = Policy {
         max_duration: MediaDuration::from_millis(2000),
@@ -188,7 +191,7 @@ fn a_failed_disk_loses_nothing_that_history_still_holds() {
     let folder = folder("failing");
     let mut source = Source::new(Limits::default());
     let mut now = Instant::now();
-    let mut tape = Tape::new(source.log.clone(), &folder, now);
+    let mut tape = Tape::new(source.log.clone(), "/a", &folder, Arc::default(), now);
     source.append(10);
     // A folder that cannot be made, because a file has its name.
     std::fs::write(&folder, "in the way").expect("file");
@@ -226,11 +229,11 @@ fn what_history_drops_is_counted() {
     let folder = folder("slow");
     let limits = Limits {
         duration: MediaDuration::from_millis(1000),
-        ..Limits::default()
+        bytes: 5000,
     };
     let mut source = Source::new(limits);
     let now = Instant::now();
-    let mut tape = Tape::new(source.log.clone(), &folder, now);
+    let mut tape = Tape::new(source.log.clone(), "/a", &folder, Arc::default(), now);
     source.append(5);
     tape.advance(now, &POLICY, |ext| format!("a.{ext}"))
         .expect("disk");

@@ -1,0 +1,125 @@
+//! Reading the past for listeners: on threads of its own, because it waits
+//! for the disk. A listener has one question open at most, and holds one
+//! answer: that bounds both the queue and the memory.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+use seamcast_media::units::MediaDuration;
+
+use super::{Command, Mailbox};
+use crate::fanout::ListenerId;
+use crate::mount::log::{Entry, Join, JoinFrom, Log};
+
+/// Threads; a disk gains little from more.
+const READERS: usize = 2;
+
+/// What a listener wants.
+#[derive(Clone, Debug)]
+pub(super) enum Want {
+    /// Entries from this one on.
+    Entries(u64),
+    /// A join point, with the burst for joins near the live edge.
+    Join(JoinFrom, MediaDuration),
+}
+
+/// What was found.
+pub(super) enum Found {
+    /// Entries, wanted from the first number on; none when nothing is there.
+    Entries(u64, Vec<Arc<Entry>>),
+    /// A join point.
+    Join(JoinFrom, Join),
+}
+
+/// A listener's question.
+pub(super) struct Job {
+    pub(super) log: Arc<Log>,
+    pub(super) want: Want,
+    pub(super) key: usize,
+    pub(super) id: ListenerId,
+    pub(super) mailbox: Arc<Mailbox>,
+}
+
+/// What a listener in the past has at hand.
+#[derive(Default)]
+pub(super) struct Reel {
+    window: Vec<Arc<Entry>>,
+    /// A question is open.
+    pub(super) asked: bool,
+}
+
+impl Reel {
+    /// What it holds from `index` on.
+    pub(super) fn from(&self, index: u64) -> &[Arc<Entry>] {
+        let at = self
+            .window
+            .first()
+            .and_then(|first| index.checked_sub(first.index))
+            .and_then(|at| usize::try_from(at).ok());
+        at.and_then(|at| self.window.get(at..)).unwrap_or_default()
+    }
+
+    /// Takes an answer.
+    pub(super) fn put(&mut self, window: Vec<Arc<Entry>>) {
+        self.asked = false;
+        self.window = window;
+    }
+}
+
+/// The threads' queue; they end with the last sender.
+#[derive(Clone)]
+pub(super) struct Readers(mpsc::Sender<Job>);
+
+impl Readers {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// When a thread cannot be had.
+    pub(super) fn start() -> io::Result<Self> {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let queue = Arc::new(Mutex::new(queue));
+        for index in 0..READERS {
+            let queue = queue.clone();
+            std::thread::Builder::new()
+                .name(format!("past-{index}"))
+                .spawn(move || {
+                    loop {
+                        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                        let Ok(job) = job else { return };
+                        job.answer();
+                    }
+                })?;
+        }
+        Ok(Self(jobs))
+    }
+
+    /// Queues a question; the answer comes as [`Command::Found`].
+    pub(super) fn ask(&self, job: Job) {
+        // The threads live as long as there is a sender.
+        let _ = self.0.send(job);
+    }
+}
+
+impl Job {
+    fn answer(self) {
+        let found = match self.want {
+            Want::Join(from, burst) => {
+                let join = self.log.join_past(&from, burst);
+                Found::Join(from, join)
+            }
+            Want::Entries(index) => {
+                let read = self.log.past().map(|past| past.read(index));
+                let entries = read.unwrap_or_else(|| Ok(Vec::new()));
+                Found::Entries(
+                    index,
+                    entries.unwrap_or_else(|error| {
+                        tracing::warn!(%error, "cannot read a recording");
+                        Vec::new()
+                    }),
+                )
+            }
+        };
+        self.mailbox
+            .send(Command::Found(self.key, self.id, Box::new(found)));
+    }
+}

@@ -1,0 +1,106 @@
+//! What history has dropped but a recording still holds.
+
+use std::io;
+use std::sync::Arc;
+
+use seamcast_media::units::{MediaDuration, MediaTime};
+
+use super::{Entry, Head, Join, JoinFrom, Log};
+
+/// Where something begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reach {
+    /// Index of the entry.
+    pub index: u64,
+    /// Its sequence number.
+    pub seq: u64,
+    /// Its programme position.
+    pub at: MediaTime,
+}
+
+/// A log's entries outside memory, the very ones that were in it. Calls wait
+/// for the disk, so they are not for threads that serve others.
+pub trait Past: Send + Sync + std::fmt::Debug {
+    /// Finds a join point; `None` when it is not held.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn join(&self, from: &JoinFrom, log: &Log) -> io::Result<Option<Join>>;
+
+    /// A bounded run of consecutive entries that begins at `index`, or, when
+    /// that is not held, at the first one after it; empty when there is none.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn read(&self, index: u64) -> io::Result<Vec<Arc<Entry>>>;
+}
+
+impl Head {
+    /// Where the oldest entry that can be had begins, in memory or recorded.
+    pub fn first(&self) -> Reach {
+        let here = Reach {
+            index: self.oldest,
+            seq: self.oldest_seq,
+            at: self.start,
+        };
+        self.reach.map_or(here, |reach| reach.min(here))
+    }
+}
+
+impl Log {
+    /// Sets where dropped entries are found; the first one given stays.
+    pub fn keep_past(&self, past: Arc<dyn Past>) {
+        // A log is recorded by one tape.
+        let _ = self.past.set(past);
+    }
+
+    /// Where dropped entries are found.
+    pub fn past(&self) -> Option<&Arc<dyn Past>> {
+        self.past.get()
+    }
+
+    /// Says how far back the past goes.
+    pub fn set_reach(&self, reach: Option<Reach>) {
+        self.write_ring().head.reach = reach;
+    }
+
+    /// Keeps entries from this one on beyond the time they would have, within
+    /// the bound in bytes: a source may be faster than real time, and so
+    /// faster than those who copy the log.
+    pub fn hold(&self, from: Option<u64>) {
+        self.write_ring().held = from;
+    }
+
+    /// Whether `from` lies before what memory holds, but is recorded:
+    /// [`Log::join_past`] finds it, [`Log::join`] only what is nearest.
+    pub fn is_past(&self, from: &JoinFrom) -> bool {
+        let head = self.head();
+        let first = head.first();
+        if first.index >= head.oldest || self.past().is_none() {
+            return false;
+        }
+        match from {
+            JoinFrom::Live => false,
+            JoinFrom::Start => true,
+            JoinFrom::Back(length) => head.end - *length < head.start,
+            JoinFrom::At(at) => *at < head.start,
+            JoinFrom::Chunk { epoch, seq } => {
+                epoch == self.epoch() && (first.seq..head.oldest_seq).contains(seq)
+            }
+        }
+    }
+
+    /// Finds a join point, waiting for the disk where [`Log::is_past`].
+    pub fn join_past(&self, from: &JoinFrom, burst: MediaDuration) -> Join {
+        if self.is_past(from)
+            && let Some(past) = self.past()
+        {
+            match past.join(from, self) {
+                Ok(Some(join)) => return join,
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "cannot read a recording"),
+            }
+        }
+        self.join(from, burst)
+    }
+}

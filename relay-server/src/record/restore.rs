@@ -1,0 +1,179 @@
+//! Mounts whose programme was going on when the relay stopped: their log goes
+//! on from the recording, so that listeners resume where they were.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use seamcast_media::units::MediaDuration;
+
+use super::journal::Kind;
+use super::shelf::Shelf;
+use super::spool::{EXTENSION, Found, Spool};
+use crate::config;
+use crate::mount::log::{JoinFrom, Limits, Log, Past, Reach, Restored};
+use crate::mount::{Mount, State, duration};
+
+/// How long ago the relay may have stopped.
+const RECENT: Duration = Duration::from_secs(3600);
+/// Numbers left out after a crash: a listener may have chunks that the
+/// recording lost, and theirs must not be given twice.
+const LEAP: u64 = 1 << 20;
+/// As much of the programme's time is left out, beyond the fsync interval.
+const SLACK: MediaDuration = MediaDuration::from_millis(500);
+/// Folders of folders that are looked through: mounts may have slashes.
+const DEPTH: usize = 8;
+
+/// A mount that goes on.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) mount: Arc<Mount>,
+    pub(super) shelf: Arc<Shelf>,
+}
+
+/// Finds the mounts whose newest recording below `root` was not ended.
+pub(crate) fn restore(root: &Path, config: &config::Config, now: SystemTime) -> Vec<Kept> {
+    let mut folders = HashMap::new();
+    walk(root, DEPTH, &mut folders);
+    let mut kept = Vec::new();
+    for (folder, mut recordings) in folders {
+        recordings.sort();
+        match mount(&recordings, config, now) {
+            Ok(Some(found)) => kept.push(found),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(folder = %folder.display(), %error, "cannot go on from a recording");
+            }
+        }
+    }
+    kept
+}
+
+/// Recordings with a journal, by folder.
+fn walk(folder: &Path, depth: usize, into: &mut HashMap<PathBuf, Vec<PathBuf>>) {
+    for file in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = file.path();
+        let Ok(kind) = file.file_type() else { continue };
+        if kind.is_dir() && depth > 0 {
+            walk(&path, depth - 1, into);
+        } else if kind.is_file() && path.extension().is_some_and(|e| e == EXTENSION) {
+            let list = into.entry(folder.to_path_buf()).or_default();
+            list.push(path.with_extension(""));
+        }
+    }
+}
+
+fn mount(
+    recordings: &[PathBuf],
+    config: &config::Config,
+    now: SystemTime,
+) -> io::Result<Option<Kept>> {
+    let Some(newest) = recordings.last() else {
+        return Ok(None);
+    };
+    let written = std::fs::metadata(newest)?.modified()?;
+    if now.duration_since(written).is_ok_and(|age| age > RECENT) {
+        return Ok(None);
+    }
+    let Some(last) = Spool::open(newest)? else {
+        return Ok(None);
+    };
+    if last.last.kind == Kind::End || last.title.epoch.is_empty() {
+        return Ok(None);
+    }
+    let settings = config::Mount {
+        record: true,
+        ..config.mount(&last.title.mount)
+    };
+    let shelf = Arc::new(Shelf::default());
+    let mut older = Vec::new();
+    for path in recordings.iter().rev().skip(1) {
+        match Spool::open(path) {
+            Ok(Some(found)) if found.title == last.title => older.push(found.spool),
+            _ => break,
+        }
+    }
+    for spool in older.into_iter().rev() {
+        shelf.add(Arc::new(spool));
+    }
+    go_on(last, shelf, settings).map(Some)
+}
+
+fn go_on(last: Found, shelf: Arc<Shelf>, settings: config::Mount) -> io::Result<Kept> {
+    let (generation, tags) = last.in_force()?;
+    let clean = last.last.kind == Kind::Stop;
+    let end = last.spool.next();
+    let (title, limits) = (last.title, crate::mount::limits(&settings));
+    shelf.add(Arc::new(last.spool));
+    let mut next = end;
+    if !clean {
+        next.seq += LEAP;
+        next.at = next.at + duration(settings.recording.sync) + SLACK;
+    }
+    let entries = history(&shelf, &title.epoch, end, limits)?;
+    let log = Log::restored(
+        title.epoch,
+        limits,
+        Restored {
+            entries,
+            next,
+            generation: Some(generation),
+            tags,
+        },
+    );
+    log.keep_past(shelf.clone());
+    log.set_reach(shelf.first());
+    let state = State::restored(
+        rand::random(),
+        next.at,
+        std::time::Instant::now() + settings.grace,
+    );
+    log.offline(u64::try_from(settings.grace.as_millis()).unwrap_or(u64::MAX));
+    let mount = Mount::restored(&title.mount, settings, state, log);
+    tracing::info!(mount = %title.mount, clean, media_time = next.at.as_secs_f64(), "programme goes on from its recording");
+    Ok(Kept { mount, shelf })
+}
+
+/// The newest entries, as many as memory may hold.
+fn history(
+    shelf: &Shelf,
+    epoch: &str,
+    end: Reach,
+    limits: Limits,
+) -> io::Result<Vec<Arc<crate::mount::log::Entry>>> {
+    // A log that is only asked where it ends.
+    let probe = Log::restored(
+        epoch,
+        limits,
+        Restored {
+            next: end,
+            ..Restored::default()
+        },
+    );
+    let Some(join) = shelf.join(&JoinFrom::Back(limits.duration), &probe)? else {
+        return Ok(Vec::new());
+    };
+    let mut entries = Vec::new();
+    let mut at = join.index;
+    while at < end.index {
+        let run = shelf.read(at)?;
+        let Some(first) = run.first() else { break };
+        if first.index != at {
+            // Memory holds no holes.
+            entries.clear();
+        }
+        at = run.last().map_or(at, |last| last.index + 1);
+        entries.extend(run);
+        let bytes: usize = entries.iter().map(|entry| entry.cost()).sum();
+        if bytes > limits.bytes {
+            let half = entries.len() / 2;
+            entries.drain(..half);
+        }
+    }
+    if at != end.index {
+        entries.clear();
+    }
+    Ok(entries)
+}
