@@ -60,7 +60,7 @@ export class StreamDecoder {
    * Decodes the next bytes, cut anywhere.
    * @throws InvalidStateError before `ready` and after `free()`; TypeError for anything but bytes.
    */
-  decode(bytes: BufferSource): Decoded;
+  decode(bytes: AllowSharedBufferSource): Decoded;
   /** End of input: what was held back. Call `reset()` before another stream. */
   flush(): Decoded;
   /** Forgets everything; the next byte is the first of another stream. */

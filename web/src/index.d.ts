@@ -196,7 +196,7 @@ export class Player extends EventTarget {
    * Adds bytes of a stream cut anywhere. Resolves when there is room for more: await it before the next.
    * @throws InvalidStateError while a source is set; QuotaExceededError when 64 MiB wait.
    */
-  append(chunk: BufferSource): Promise<void>;
+  append(chunk: AllowSharedBufferSource): Promise<void>;
   /** No more will be appended: the rest is played, then `ended`. */
   endOfStream(): void;
 

@@ -1,7 +1,8 @@
 // Projects of users: the tools' current versions, no plugin, no setting for the package.
 
 import assert from 'node:assert/strict';
-import { copyFileSync, readdirSync } from 'node:fs';
+import { copyFileSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { Program, freePort } from '../../browser/lib/process.mjs';
 import { Host } from '../lib/host.mjs';
@@ -14,6 +15,13 @@ async function copy(tools, name, sources = '.') {
   const folder = await project(join(tools.here, name), tools.work, tools.tarball);
   copyFileSync(join(tools.here, 'pages/check.js'), join(folder, sources, 'check.js'));
   return folder;
+}
+
+/** The README's React recipe, its types taken off: the fixture is a project without TypeScript. */
+function reactRecipe({ root, plain }) {
+  const readme = readFileSync(join(plain, 'node_modules/seamcast/README.md'), 'utf8');
+  const { transformSync } = createRequire(join(root, 'web/package.json'))('esbuild');
+  return transformSync(/```tsx recipe=react\n([^]*?)```/.exec(readme)[1], { loader: 'tsx', jsx: 'preserve' }).code;
 }
 
 /** webpack thinks 244 KiB much for any one file; the module is loaded beside the page, as audio begins. */
@@ -35,10 +43,10 @@ async function serve(tools, folder, program, args) {
   return { origin: `http://127.0.0.1:${port}`, server };
 }
 
-const look = async (tools, address) => {
+const look = async (tools, address, more) => {
   const url = new URL(address);
   url.searchParams.set('stream', tools.streamUrl);
-  return visit(tools, url.href, { expected: inNode(tools) });
+  return visit(tools, url.href, { expected: inNode(tools), more });
 };
 
 async function folderServed(tools, prefix, folder, headers) {
@@ -55,7 +63,11 @@ export default [
     async run(tools) {
       const folder = await copy(tools, 'vite');
       const { origin, server } = await serve(tools, folder, 'vite', ['--host', '127.0.0.1', '--strictPort']);
-      await look(tools, `${origin}/`);
+      await look(tools, `${origin}/`, async (page) => {
+        // The README's component, clicked: it says what the player does.
+        await page.click('button');
+        await page.waitForFunction(() => globalThis.states?.includes('playing') && globalThis.states.at(-1).startsWith('paused'), undefined, { timeout: 30_000 });
+      });
       assert.doesNotMatch(server.output, /\b(warn|error)/i, server.output);
     },
   },
@@ -113,12 +125,17 @@ export default [
     ...slow, name: `Next.js${more.length > 0 ? ' with webpack' : ''}: rendered on the server, played in the browser`,
     async run(tools) {
       const folder = await copy(tools, 'next', 'app');
+      writeFileSync(join(folder, 'app/radio.jsx'), reactRecipe(tools));
       await build(folder, 'next', ['build', ...more]);
       const { origin, server } = await serve(tools, folder, 'next', ['start', '--hostname', '127.0.0.1']);
       const html = await (await fetch(`${origin}/`)).text();
       assert.match(html, /mp3: (<!-- -->)?probably(<!-- -->)?, here: (<!-- -->)?false/);
       assert.match(html, /volume (<!-- -->)?1/);
-      await look(tools, `${origin}/`);
+      await look(tools, `${origin}/`, async (page) => {
+        // The README's component, clicked: it says what the player does.
+        await page.click('button');
+        await page.waitForFunction(() => globalThis.states?.includes('playing') && globalThis.states.at(-1).startsWith('paused'), undefined, { timeout: 30_000 });
+      });
       assert.doesNotMatch(server.output, /\b(warn|error)/i, server.output);
     },
   })),

@@ -4,9 +4,10 @@ import assert from 'node:assert/strict';
 
 /**
  * Opens `url`, waits until the page has left its findings in `globalThis.findings` (see pages/check.js), and checks them.
+ * `more` may then do something with the page.
  * The console must stay empty of errors and warnings. Returns the findings and what was fetched.
  */
-export async function visit(tools, url, { expected }) {
+export async function visit(tools, url, { expected, more }) {
   const page = await (await tools.browser()).page();
   const { native } = page;
   const warnings = [];
@@ -18,6 +19,7 @@ export async function visit(tools, url, { expected }) {
     await page.goto(url);
     findings = await native.waitForFunction(() => globalThis.findings, undefined, { timeout: 60_000 }).then((handle) => handle.jsonValue());
     assert.equal(findings.error, undefined, `the page says ${findings.error}`);
+    await more?.(native);
     assert.deepEqual([...await page.errors(), ...warnings], [], 'the console is clean');
   } catch (error) {
     throw new Error(`${error.message}\n${[...await page.errors(), ...warnings, `at ${url}, which fetched`, ...fetched].join('\n')}`, { cause: error });
