@@ -36,8 +36,9 @@ if (chosen.length === 0) {
   console.error('no case matches; --list shows them all');
   process.exit(2);
 }
-if (!existsSync(join(root, 'web/dist/player/index.js'))) {
-  console.error('missing: the built package in web/dist (cargo xtask wasm)');
+const built = process.env.SEAMCAST_WEB ?? join(root, 'web/dist');
+if (!existsSync(join(built, 'player/index.js'))) {
+  console.error(`missing: the built package in ${built} (cargo xtask wasm)`);
   process.exit(1);
 }
 
@@ -47,7 +48,7 @@ const begun = Date.now();
 let browser;
 let failed = 0;
 /** Cases share what is costly: the tarball, a project without tools, the test stream, the browser. */
-const tarball = pack(root, work);
+const tarball = pack(dirname(built), work);
 const plain = await install(join(work, 'plain'), tarball);
 const media = await new Host().start();
 const stream = encode(machine.folder, 'stream', signal('noise', 1.2, 48000), 'opus');

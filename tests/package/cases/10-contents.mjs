@@ -57,7 +57,7 @@ export default [
         const named = [...code.matchAll(/(?:from|import)\s*["']([\w./@-]+)["']/g), ...code.matchAll(/new URL\(["']([^"']+)["'],\s*import\.meta\.url\)/g)];
         for (const [, specifier] of named) {
           assert.match(specifier, /^\.\//, `${name} names ${specifier}`);
-          assert.ok(existsSync(join(folder, posix.normalize(specifier))), `${name} names ${specifier}, which is not there`);
+          assert.ok(existsSync(join(folder, posix.normalize(specifier.split('?')[0]))), `${name} names ${specifier}, which is not there`);
         }
       }
     },

@@ -5,9 +5,9 @@ import { basename, join } from 'node:path';
 import { Program, output } from '../../browser/lib/process.mjs';
 
 /** Packs the built package as a release does; returns the tarball's path. */
-export function pack(root, work) {
+export function pack(folder, work) {
   for (const name of readdirSync(work)) if (name.endsWith('.tgz')) rmSync(join(work, name));
-  const said = output('npm', ['pack', join(root, 'web'), '--silent', '--ignore-scripts', '--pack-destination', work]);
+  const said = output('npm', ['pack', folder, '--silent', '--ignore-scripts', '--pack-destination', work]);
   return join(work, basename(said.toString().trim().split('\n').pop()));
 }
 

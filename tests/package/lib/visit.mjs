@@ -28,9 +28,12 @@ export async function visit(tools, url, { expected, more }) {
   }
   assert.equal(findings.decoded.errors, 0);
   assert.deepEqual(findings.decoded, expected, 'the page decodes to the very samples that Node does');
-  assert.ok(findings.events.includes('playing') && findings.events.at(-1) === 'ended', `played to the end: ${findings.events}`);
-  assert.ok(Math.abs(findings.played - tools.frames / 48000) < 0.02, `played ${findings.played} s of ${tools.frames / 48000}`);
-  const modules = fetched.filter((line) => /\.wasm(\?|$)/.test(line));
-  tools.note(`${findings.output} output, ${findings.thread} thread, ${findings.underruns} underruns, ${modules.join(', ')}`);
+  for (const { events, seconds } of findings.played) {
+    assert.ok(events.includes('playing') && events.at(-1) === 'ended', `played to the end: ${events}`);
+    assert.ok(Math.abs(seconds - tools.frames / 48000) < 0.02, `played ${seconds} s of ${tools.frames / 48000}`);
+  }
+  const ways = findings.played.map(({ output, thread, underruns }) => `${output} from ${thread}${underruns > 0 ? `, ${underruns} underruns` : ''}`);
+  const files = fetched.filter((line) => /\.wasm(\?|$)|work(er|let)/.test(line));
+  tools.note(`${ways.join('; ')}\n${[...new Set(files)].join('\n')}`);
   return { findings, fetched };
 }

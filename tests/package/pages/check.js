@@ -18,6 +18,26 @@ export async function decodeAll(StreamDecoder, bytes) {
   return { errors, frames, channels: planes.length, sha: Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('') };
 }
 
+/** Plays `url` to its end. @param {import('seamcast').Player} player @param {string} url */
+async function play(player, url) {
+  /** @type {string[]} */
+  const events = [];
+  const ended = new Promise((resolve, reject) => {
+    for (const type of /** @type {const} */ (['loadedmetadata', 'canplay', 'play', 'playing', 'waiting', 'underrun', 'decodeerror', 'ended'])) {
+      player.addEventListener(type, () => events.push(type));
+    }
+    player.addEventListener('ended', resolve);
+    player.addEventListener('error', ({ error }) => reject(error));
+  });
+  player.src = url;
+  await player.play();
+  await ended;
+  const { output, thread, underrunEvents } = player.getStats();
+  const seconds = player.currentTime;
+  await player.close();
+  return { events, seconds, output, thread, underruns: underrunEvents };
+}
+
 /**
  * Leaves what was found in `globalThis.findings`.
  * @param {{Player: typeof import('seamcast').Player, StreamDecoder: typeof import('seamcast/decoder').StreamDecoder}} seamcast
@@ -28,23 +48,9 @@ export async function check({ Player, StreamDecoder }, url = new URLSearchParams
     if (!url) throw new Error('no ?stream= in the address');
     const answer = await fetch(url);
     const decoded = await decodeAll(StreamDecoder, new Uint8Array(await answer.arrayBuffer()));
-    const player = new Player({ mode: 'complete' });
-    /** @type {string[]} */
-    const events = [];
-    const ended = new Promise((resolve, reject) => {
-      for (const type of /** @type {const} */ (['loadedmetadata', 'canplay', 'play', 'playing', 'waiting', 'underrun', 'decodeerror', 'ended'])) {
-        player.addEventListener(type, () => events.push(type));
-      }
-      player.addEventListener('ended', resolve);
-      player.addEventListener('error', ({ error }) => reject(error));
-    });
-    player.src = url;
-    await player.play();
-    await ended;
-    const { output, thread, underrunEvents } = player.getStats();
-    const played = player.currentTime;
-    await player.close();
-    Object.assign(globalThis, { findings: { decoded, events, played, output, thread, underruns: underrunEvents } });
+    const byDefault = await play(new Player({ mode: 'complete' }), url);
+    const inWorker = await play(new Player({ mode: 'complete', output: 'worklet', thread: 'worker' }), url);
+    Object.assign(globalThis, { findings: { decoded, played: [byDefault, inWorker] } });
   } catch (error) {
     Object.assign(globalThis, { findings: { error: String(/** @type {Error} */ (error)?.stack ?? error) } });
   }
