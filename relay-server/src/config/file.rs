@@ -4,7 +4,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::input_keys::{FORWARD, INPUT};
-use super::keys::{Key, MOUNT, TOP};
+use super::keys::{Key, TOP};
+use super::mount_keys::MOUNT;
 use super::{Config, Forward, Input, Mount, Value};
 
 /// One mistake in a configuration file. Its author's fault.

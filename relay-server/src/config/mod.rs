@@ -1,17 +1,20 @@
 //! Configuration: one table of keys serves the file, the environment, source
 //! queries and `--print-config`.
 
+mod fallback;
 mod file;
 mod forwards;
 mod input_keys;
 mod inputs;
 mod keys;
+mod mount_keys;
 mod value;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use fallback::Fallback;
 pub use file::{Mistake, parse, print};
 pub use forwards::{Forward, ForwardKind};
 pub use inputs::{Input, InputKind, Network};
@@ -95,6 +98,8 @@ pub struct Mount {
     pub takeover: bool,
     /// How long listeners are held after a source was lost.
     pub grace: Duration,
+    /// What plays while no source is there.
+    pub fallback: Fallback,
     /// How long a finished mount stays playable.
     pub retention: Duration,
     /// How long a connected source may send nothing.
@@ -131,6 +136,7 @@ impl Default for Mount {
             public: true,
             takeover: true,
             grace: Duration::from_secs(10),
+            fallback: Fallback::Nothing,
             retention: Duration::from_secs(600),
             source_timeout: Duration::from_secs(30),
             username: "source".to_owned(),
@@ -154,7 +160,11 @@ impl Mount {
     /// Names the first value that makes no sense.
     pub fn apply_query(&mut self, query: &[(String, String)]) -> Result<(), String> {
         for (name, text) in query {
-            if let Some(key) = keys::mount_query_key(name) {
+            if let Some(key) = mount_keys::mount_query_key(name) {
+                // A source must not have the relay read files for it.
+                if name == "fallback" && text.starts_with("file:") {
+                    return Err("query parameter fallback: only a mount can be asked for".into());
+                }
                 (key.set)(self, &Value::Text(text.clone()))
                     .map_err(|why| format!("query parameter {name}: {why}"))?;
             }

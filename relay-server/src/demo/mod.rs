@@ -89,7 +89,11 @@ pub(crate) async fn play(relay: Arc<Relay>) {
 
 /// Feeds the mount unless somebody else does.
 fn enter(relay: &Arc<Relay>, name: &'static str) -> Option<Feed> {
-    if relay.mounts.find(name).is_some_and(|mount| mount.is_live()) {
+    if relay
+        .mounts
+        .find(name)
+        .is_some_and(|mount| mount.has_source())
+    {
         return None;
     }
     let declared = Declared::Pcm(Format {

@@ -39,16 +39,16 @@ impl Drop for Here {
 }
 
 /// A place in the log of whichever mount has the name now.
-pub(super) struct Follower {
+pub(crate) struct Follower {
     relay: Arc<Relay>,
     name: String,
     here: Option<Here>,
     /// Entries that history had dropped before they were read.
-    pub(super) missed: u64,
+    pub(crate) missed: u64,
 }
 
 impl Follower {
-    pub(super) fn new(relay: Arc<Relay>, name: &str) -> Self {
+    pub(crate) fn new(relay: Arc<Relay>, name: &str) -> Self {
         Self {
             relay,
             name: name.to_owned(),
@@ -58,13 +58,13 @@ impl Follower {
     }
 
     /// Begins again at the live edge with the next call.
-    pub(super) fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         self.here = None;
     }
 
     /// The next entries, at least one. The first of another programme comes
     /// with `true`. Waits for as long as nothing is on air.
-    pub(super) async fn next(&mut self) -> (bool, Vec<Arc<Entry>>) {
+    pub(crate) async fn next(&mut self) -> (bool, Vec<Arc<Entry>>) {
         let mut fresh = false;
         let mut entries = Vec::new();
         loop {

@@ -1,6 +1,6 @@
 //! Audio passed on to others: `[[forward]]` of the configuration.
 
-mod follow;
+pub(crate) mod follow;
 mod icecast;
 mod rtp;
 

@@ -76,7 +76,7 @@ pub(super) async fn start(connection: &Connection, name: &str, body: &[u8]) -> R
 pub(super) fn stop(connection: &Connection, name: &str) -> Response {
     let mount = connection.relay.mounts.find(name);
     let pulled = mount.filter(|mount| {
-        mount.is_live()
+        mount.has_source()
             && mount
                 .source()
                 .is_some_and(|source| source.protocol == "pull")

@@ -189,12 +189,46 @@ impl Feed {
         Self::enter(relay, name, settings, declared, info)
     }
 
+    /// What plays on the mount while no source is there.
+    ///
+    /// # Errors
+    /// As [`Feed::internal`]; 409 when a source is there.
+    pub fn fallback(
+        relay: &Arc<Relay>,
+        name: &str,
+        settings: crate::config::Mount,
+        declared: Declared,
+        info: SourceInfo,
+    ) -> Result<Self, Refusal> {
+        Self::admit(
+            relay,
+            name,
+            settings,
+            declared,
+            info,
+            Mount::connect_fallback,
+        )
+    }
+
     fn enter(
+        relay: &Arc<Relay>,
+        name: &str,
+        settings: crate::config::Mount,
+        declared: Declared,
+        info: SourceInfo,
+    ) -> Result<Self, Refusal> {
+        let takeover = settings.takeover;
+        let connect = |mount: &Mount| mount.connect(takeover);
+        Self::admit(relay, name, settings, declared, info, connect)
+    }
+
+    fn admit(
         relay: &Arc<Relay>,
         name: &str,
         mut settings: crate::config::Mount,
         declared: Declared,
         info: SourceInfo,
+        connect: impl FnOnce(&Mount) -> Option<SourceId>,
     ) -> Result<Self, Refusal> {
         // Without a folder there is nobody for whom to keep what is to be recorded.
         settings.record &= relay.config().data_dir.is_some();
@@ -214,7 +248,6 @@ impl Feed {
             return Err(Refusal::new(503, "the relay is shutting down; retry later"));
         }
         let now = Instant::now();
-        let takeover = settings.takeover;
         let mount = relay
             .mounts
             .open(name, &settings, most, now)
@@ -225,7 +258,7 @@ impl Feed {
                     format!("the relay has {count} mounts, its most (max_mounts)"),
                 )
             })?;
-        let id = mount.connect(takeover).ok_or_else(|| {
+        let id = connect(&mount).ok_or_else(|| {
             let why =
                 format!("mount {name} has a source, and takeover is off; stop that one first");
             Refusal::new(409, why)
@@ -405,7 +438,7 @@ impl Feed {
         let drained = self.drain(&mut session);
         session.close();
         let drained = drained.and_then(|()| self.drain(&mut session));
-        session.restart_as(self.declared)?;
+        session.restart(self.declared)?;
         self.clamped = 0;
         drained?;
         outcome.map_err(Refusal::from)
@@ -417,7 +450,7 @@ impl Feed {
     /// 501 when it cannot be encoded.
     pub fn declare(&mut self, declared: Declared) -> Result<(), Refusal> {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(session.restart_as(declared)?)
+        Ok(session.restart(declared)?)
     }
 
     /// The last file was complete: the programme ends.

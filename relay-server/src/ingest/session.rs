@@ -284,15 +284,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::new`].
-    pub fn restart(&mut self) -> Result<(), Error> {
-        self.restart_as(self.config.declared)
-    }
-
-    /// As [`Session::restart`], with a body that is declared so.
-    ///
-    /// # Errors
-    /// As [`Session::new`].
-    pub fn restart_as(&mut self, declared: Declared) -> Result<(), Error> {
+    pub fn restart(&mut self, declared: Declared) -> Result<(), Error> {
         let mut fresh = Self::new(Config {
             declared,
             ..self.config.clone()

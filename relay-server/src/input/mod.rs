@@ -2,6 +2,7 @@
 
 mod backoff;
 pub(crate) mod client;
+mod fallback;
 mod packets;
 mod play;
 mod playlist;
@@ -137,9 +138,14 @@ impl Board {
 
     /// The entry of what is pulled into `mount`; there is one for each mount.
     pub(crate) fn pull(&self, mount: &str) -> Arc<Status> {
-        let status = Status::new("pull", mount);
+        self.only("pull", mount)
+    }
+
+    /// A new entry in place of the mount's last of that kind.
+    fn only(&self, kind: &'static str, mount: &str) -> Arc<Status> {
+        let status = Status::new(kind, mount);
         let mut inputs = self.inputs.write().unwrap_or_else(PoisonError::into_inner);
-        inputs.retain(|other| other.kind != "pull" || other.mount != mount);
+        inputs.retain(|other| other.kind != kind || other.mount != mount);
         inputs.push(status.clone());
         status
     }
@@ -182,6 +188,7 @@ impl Board {
 pub(crate) fn start(relay: &Arc<Relay>) {
     let config = relay.config();
     forward::start(relay);
+    tokio::spawn(fallback::watch(relay.clone()));
     for input in &config.inputs {
         let status = relay.board.add(input.kind.name(), &input.mount);
         let (relay, input) = (relay.clone(), input.clone());

@@ -307,7 +307,7 @@ impl Talk<'_> {
         match &self.barred {
             Some(Barred::WhileTaken(since)) => {
                 let mount = self.relay.mounts.find(&self.input.mount);
-                let taken = mount.is_some_and(|mount| mount.is_live());
+                let taken = mount.is_some_and(|mount| mount.has_source());
                 if taken || since.elapsed() < Duration::from_secs(1) {
                     return;
                 }

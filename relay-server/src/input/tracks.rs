@@ -24,7 +24,7 @@ const PIECE: usize = 1024;
 /// Decoded packets that wait; each is some 20 ms.
 const DECODED: usize = 8;
 /// How far ahead of its time a file's audio goes to the log.
-const LEAD: Duration = Duration::from_millis(100);
+pub(super) const LEAD: Duration = Duration::from_millis(100);
 
 /// `kind = "file"`: one programme of all files, or again and again.
 pub(super) async fn files(relay: &Arc<Relay>, input: &Input, status: &Arc<Status>) {
@@ -48,7 +48,7 @@ pub(super) async fn files(relay: &Arc<Relay>, input: &Input, status: &Arc<Status
 
 async fn programme(relay: &Arc<Relay>, input: &Input, status: &Arc<Status>) -> Result<(), String> {
     while let Some(mount) = relay.mounts.find(&input.mount)
-        && mount.is_live()
+        && mount.has_source()
     {
         status.is("barred");
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -148,6 +148,11 @@ async fn open(
     let kind = tokio::task::spawn_blocking(move || Kind::of(&own)).await;
     let kind = kind.map_err(|error| error.to_string())??;
     if kind == Kind::Other || Some(kind) == transcode {
+        if kind == Kind::Opus {
+            return Err(
+                "it is Ogg/Opus, and the mount carries MP3; take an MP3, WAV or FLAC file".into(),
+            );
+        }
         let (declared, tags, pieces) = decoded(path.to_owned()).await?;
         feed.declare(declared).map_err(|refusal| refusal.message)?;
         return Ok((tags, pieces));

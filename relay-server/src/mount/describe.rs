@@ -92,6 +92,7 @@ impl Mount {
             "mount": self.name,
             "state": state,
             "live": state == "live",
+            "fallback": state == "live" && !inner.state.has_source(),
             "public": self.settings.public,
             "name": info.name,
             "description": info.description,

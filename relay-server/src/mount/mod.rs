@@ -205,6 +205,21 @@ impl Mount {
         self.inner().state.connect(takeover)
     }
 
+    /// What plays while no source is there connects. `None` when one is.
+    pub(crate) fn connect_fallback(&self) -> Option<SourceId> {
+        self.inner().state.connect_fallback()
+    }
+
+    /// Whether a source feeds it now, not only its fallback.
+    pub fn has_source(&self) -> bool {
+        self.inner().state.has_source()
+    }
+
+    /// The codec of its newest audio.
+    pub(crate) fn codec(&self) -> Option<Codec> {
+        self.inner().config.as_ref().map(|config| config.codec)
+    }
+
     /// A source has its first audio: it goes on air, and the one before it is
     /// closed at a chunk boundary. Returns where it continues, or `None` when
     /// it came too late.
@@ -365,34 +380,54 @@ impl Mount {
 
     /// A source is gone without a proper end.
     pub(crate) fn lost(&self, id: SourceId, now: Instant) {
-        let grace = self.settings.grace;
         let mut inner = self.inner();
-        if inner.state.lost(id, now, grace) {
+        if self.hold(&mut inner, id, now) {
             inner.stats.losses += 1;
+            let grace_ms = self.settings.grace.as_millis() as u64;
+            tracing::info!(mount = %self.name, grace_ms, "source lost");
+        }
+    }
+
+    /// Holds listeners after the source `id`. False when it was not on air.
+    fn hold(&self, inner: &mut Inner, id: SourceId, now: Instant) -> bool {
+        let grace = self.settings.grace;
+        let held = inner.state.lost(id, now, grace);
+        if held {
             inner.on_air = None;
             self.log
                 .offline(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
-            tracing::info!(mount = %self.name, grace_ms = grace.as_millis() as u64, "source lost");
         }
+        held
     }
 
     /// A source ended its programme.
     pub(crate) fn finish(&self, id: SourceId, now: Instant) {
         let mut inner = self.inner();
-        if inner.state.finish(id, now, self.settings.retention) {
+        if self.settings.fallback.is_some() {
+            if self.hold(&mut inner, id, now) {
+                tracing::info!(mount = %self.name, "source ended, the fallback follows");
+            }
+        } else if inner.state.finish(id, now, self.settings.retention) {
             inner.on_air = None;
             self.log.end("source_ended");
             tracing::info!(mount = %self.name, "programme ended");
         }
     }
 
-    /// Ends the programme and tells its source to stop. False when there is none.
+    /// Ends the programme, or has the fallback go on with it, and tells its
+    /// source to stop. False when there is none.
     pub fn remove_source(&self, now: Instant) -> bool {
         let mut inner = self.inner();
+        if self.settings.fallback.is_some() && !inner.state.has_source() {
+            return false;
+        }
         let Some(on_air) = inner.on_air.take() else {
             return false;
         };
         on_air.stop.send_replace(Stop::Removed);
+        if self.settings.fallback.is_some() {
+            return self.hold(&mut inner, on_air.id, now);
+        }
         inner.state.end(now, self.settings.retention);
         self.log.end("removed");
         tracing::info!(mount = %self.name, "source removed");

@@ -59,6 +59,8 @@ pub struct State {
     /// Connected and allowed to begin, in the order they came.
     candidates: Vec<SourceId>,
     current: Option<SourceId>,
+    /// What plays, or waits to, while no source is there.
+    fallback: Option<SourceId>,
     position: MediaTime,
     serial: u32,
     next_id: u64,
@@ -73,6 +75,7 @@ impl State {
             phase: Phase::Waiting,
             candidates: Vec::new(),
             current: None,
+            fallback: None,
             position: MediaTime::ZERO,
             serial,
             next_id: 1,
@@ -102,13 +105,33 @@ impl State {
 
     /// A source connects. `None` when another is there and must not be replaced.
     pub fn connect(&mut self, takeover: bool) -> Option<SourceId> {
-        if !takeover && (self.current.is_some() || !self.candidates.is_empty()) {
+        let taken = |id: &SourceId| self.fallback != Some(*id);
+        if !takeover && self.current.iter().chain(&self.candidates).any(taken) {
             return None;
         }
+        Some(self.candidate())
+    }
+
+    /// What plays while no source is there connects. `None` when one is.
+    pub fn connect_fallback(&mut self) -> Option<SourceId> {
+        if self.has_source() {
+            return None;
+        }
+        let id = self.candidate();
+        self.fallback = Some(id);
+        Some(id)
+    }
+
+    /// Whether a source feeds it now, not only its fallback.
+    pub fn has_source(&self) -> bool {
+        self.current.is_some_and(|id| self.fallback != Some(id))
+    }
+
+    fn candidate(&mut self) -> SourceId {
         let id = SourceId(self.next_id);
         self.next_id += 1;
         self.candidates.push(id);
-        Some(id)
+        id
     }
 
     /// A connected source has its first audio: it takes the mount over, at the
@@ -119,7 +142,12 @@ impl State {
         if matches!(self.phase, Phase::Ended { .. }) {
             return None;
         }
-        if self.current.is_some_and(|current| current.0 > id.0) {
+        let fills_in = self.fallback == Some(id);
+        if fills_in && self.has_source() {
+            return None;
+        }
+        // Whoever connected before the fallback began replaces it all the same.
+        if self.has_source() && self.current.is_some_and(|current| current.0 > id.0) {
             return None;
         }
         self.candidates.remove(at);
@@ -264,6 +292,31 @@ mod tests {
         assert!(state.begin(newer).is_some());
         assert!(state.begin(older).is_none());
         assert!(state.is_current(newer));
+    }
+
+    #[test]
+    fn a_fallback_gives_way_to_every_source() {
+        let now = Instant::now();
+        let (mut state, first) = live(now);
+        assert_eq!(state.connect_fallback(), None, "a source is there");
+        assert!(state.lost(first, now, SECOND));
+        let early = state.connect(false).expect("nobody is there");
+        let filler = state.connect_fallback().expect("nobody is on air");
+        assert!(state.begin(filler).expect("held").was_held);
+        assert!(state.is_live() && !state.has_source());
+        // One that connected before it, and one that takeover = false lets in.
+        assert_eq!(state.connect(false), None, "another waits to begin");
+        assert_eq!(state.begin(early).expect("now").replaced, Some(filler));
+        assert!(state.has_source());
+        assert!(
+            !state.lost(filler, now, SECOND),
+            "it is not on air any more"
+        );
+        assert!(state.lost(early, now, SECOND));
+        let filler = state.connect_fallback().expect("again");
+        let late = state.connect(false).expect("a fallback is no source");
+        assert!(state.begin(late).is_some());
+        assert_eq!(state.begin(filler), None, "too late");
     }
 
     #[test]
