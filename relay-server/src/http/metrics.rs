@@ -29,6 +29,96 @@ fn label(text: &str) -> String {
         .replace('\n', "\\n")
 }
 
+/// Counters of the relay's own inputs: JSON pointer, name, meaning.
+const INPUTS: [(&str, &str, &str); 12] = [
+    ("/packets", "packets", "Datagrams or pieces received."),
+    ("/bytes", "bytes", "Bytes received."),
+    (
+        "/refused",
+        "refused",
+        "Datagrams of senders that may not send.",
+    ),
+    (
+        "/malformed",
+        "malformed",
+        "Datagrams or files that could not be read.",
+    ),
+    (
+        "/starts",
+        "starts",
+        "Times it was opened, connected or started.",
+    ),
+    ("/rtp/lost", "rtp_lost", "RTP packets lost."),
+    (
+        "/rtp/duplicates",
+        "rtp_duplicates",
+        "RTP packets that came twice.",
+    ),
+    (
+        "/rtp/late",
+        "rtp_late",
+        "RTP packets that came after the hold-back.",
+    ),
+    (
+        "/rtp/reordered",
+        "rtp_reordered",
+        "RTP packets put in order.",
+    ),
+    (
+        "/rtp/concealed_frames",
+        "rtp_concealed_frames",
+        "PCM frames concealed.",
+    ),
+    (
+        "/rtp/hole_frames",
+        "rtp_hole_frames",
+        "Opus frames passed on as holes.",
+    ),
+    (
+        "/rtp/discontinuities",
+        "rtp_discontinuities",
+        "Changes of SSRC.",
+    ),
+];
+
+/// Counters of forwards' targets.
+const FORWARDS: [(&str, &str, &str); 3] = [
+    ("/packets", "packets", "Packets or pieces sent."),
+    ("/bytes", "bytes", "Bytes sent."),
+    ("/errors", "errors", "Failures to send."),
+];
+
+/// The counters of a board's entries; entries of the same labels are added up.
+fn board(
+    text: &mut Text,
+    what: &str,
+    labels: &[&str],
+    counters: &[(&str, &str, &str)],
+    entries: &serde_json::Value,
+) {
+    for (pointer, name, help) in counters {
+        let mut sums = std::collections::BTreeMap::<String, u64>::new();
+        for entry in entries.as_array().into_iter().flatten() {
+            let Some(value) = entry.pointer(pointer).and_then(|value| value.as_u64()) else {
+                continue;
+            };
+            let own = labels.iter().map(|name| {
+                let value = entry[*name].as_str().unwrap_or_default();
+                format!("{name}=\"{}\"", label(value))
+            });
+            *sums.entry(own.collect::<Vec<_>>().join(",")).or_default() += value;
+        }
+        if sums.is_empty() {
+            continue;
+        }
+        let name = format!("seamcast_{what}_{name}_total");
+        text.family(&name, "counter", help);
+        for (labels, value) in sums {
+            let _ = writeln!(text.0, "{name}{{{labels}}} {value}");
+        }
+    }
+}
+
 pub(super) async fn metrics(State(connection): State<Connection>) -> Response {
     let relay = &connection.relay;
     let mut text = Text(String::with_capacity(4096));
@@ -205,6 +295,44 @@ pub(super) async fn metrics(State(connection): State<Connection>) -> Response {
             );
         }
     }
+    board(
+        &mut text,
+        "input",
+        &["kind", "mount"],
+        &INPUTS,
+        &relay.board.inputs(),
+    );
+    let forwards = relay.board.forwards();
+    board(
+        &mut text,
+        "forward",
+        &["kind", "mount", "to"],
+        &FORWARDS,
+        &forwards,
+    );
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], text.0).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_of_the_same_labels_are_one_line() {
+        let entries = serde_json::json!([
+            { "kind": "rtp", "mount": "/a\"b", "packets": 3, "rtp": { "lost": 1 } },
+            { "kind": "rtp", "mount": "/a\"b", "packets": 4, "rtp": null },
+        ]);
+        let mut text = Text(String::new());
+        board(&mut text, "input", &["kind", "mount"], &INPUTS, &entries);
+        let lines: Vec<&str> = text.0.lines().filter(|l| !l.starts_with('#')).collect();
+        assert_eq!(
+            lines,
+            [
+                r#"seamcast_input_packets_total{kind="rtp",mount="/a\"b"} 7"#,
+                r#"seamcast_input_rtp_lost_total{kind="rtp",mount="/a\"b"} 1"#
+            ]
+        );
+    }
 }
