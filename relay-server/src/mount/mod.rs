@@ -217,7 +217,11 @@ impl Mount {
 
     /// The codec of its newest audio.
     pub(crate) fn codec(&self) -> Option<Codec> {
-        self.inner().config.as_ref().map(|config| config.codec)
+        let generation = self.log.current_generation()?;
+        Some(match generation.config.codec.as_str() {
+            "mp3" => Codec::Mp3,
+            _ => Codec::Opus,
+        })
     }
 
     /// A source has its first audio: it goes on air, and the one before it is
