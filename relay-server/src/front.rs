@@ -19,6 +19,9 @@ use crate::ingest::head::{self, Verdict};
 use crate::ingest::raw;
 use crate::server::{Counters, Relay};
 
+/// How long a request may take that is on its way when the relay leaves.
+const JUST_CONNECTED: Duration = Duration::from_millis(500);
+
 /// Accepts connections for ever.
 pub(crate) async fn accept(relay: Arc<Relay>, listener: TcpListener) {
     loop {
@@ -89,7 +92,7 @@ async fn connection(relay: &Arc<Relay>, mut socket: TcpStream, peer: SocketAddr)
         let limit = relay.config().head_timeout;
         let sniffed = tokio::select! {
             sniffed = tokio::time::timeout(limit, sniff(&mut socket, &mut received)) => sniffed,
-            () = relay.drained() => return Ok(()),
+            () = leaving(relay) => return Ok(()),
         };
         let verdict = match sniffed {
             Ok(verdict) => verdict?,
@@ -120,6 +123,13 @@ async fn connection(relay: &Arc<Relay>, mut socket: TcpStream, peer: SocketAddr)
         }
     }
     Ok(())
+}
+
+/// Resolves when the relay has been leaving for a moment: who has just
+/// connected is still answered.
+async fn leaving(relay: &Relay) {
+    relay.drained().await;
+    tokio::time::sleep(JUST_CONNECTED).await;
 }
 
 /// Reads until it is clear whose the request is.

@@ -18,6 +18,7 @@ pub mod input;
 pub mod mount;
 pub mod publish;
 pub mod record;
+pub mod restart;
 pub mod server;
 
 pub use config::Config;

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use relay_server::config::{self, Config, Secret};
-use relay_server::server::{self, Relay};
+use relay_server::restart::{Successor, passed_listener};
+use relay_server::server::{self, Leaving, Relay};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Relays live audio from sources to listeners.
@@ -175,40 +176,62 @@ fn run(serve: &Serve) -> anyhow::Result<ExitCode> {
     }
     start_log(config.log_json);
     // Printed, not logged: the terminal is the operator's, a log may not be.
+    // A successor must have them, too.
+    let mut secrets = Vec::new();
     if config.source_password.is_empty() {
         config.source_password = random_secret();
-        println!("source password: {}", config.source_password.reveal());
+        let secret = config.source_password.reveal();
+        println!("source password: {secret}");
+        secrets.push(("SEAMCAST_SOURCE_PASSWORD", secret.to_owned()));
     }
     if config.admin_token.is_empty() {
         config.admin_token = random_secret();
-        println!("admin token: {}", config.admin_token.reveal());
+        let secret = config.admin_token.reveal();
+        println!("admin token: {secret}");
+        secrets.push(("SEAMCAST_ADMIN_TOKEN", secret.to_owned()));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve_until_signal(serve, config))?;
+    runtime.block_on(serve_until_signal(serve, config, secrets))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve_until_signal(serve: &Serve, config: Config) -> anyhow::Result<()> {
+async fn serve_until_signal(
+    serve: &Serve,
+    config: Config,
+    secrets: Vec<(&'static str, String)>,
+) -> anyhow::Result<()> {
     let listen = config.listen;
-    let listener = tokio::net::TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen on {listen}; choose another with --listen"))?;
+    let listener = match passed_listener().context("cannot use the socket on standard input")? {
+        Some(passed) => tokio::net::TcpListener::from_std(passed)?,
+        None => tokio::net::TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot listen on {listen}; choose another with --listen"))?,
+    };
     let address = listener.local_addr()?;
+    let successor = Successor::of_this(&listener, secrets).context("cannot find this program")?;
     let (password, token) = (config.source_password.clone(), config.admin_token.clone());
     let relay = Relay::new(config).context("cannot start the fan-out")?;
     println!("listening on http://{address}");
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let mut restart = signal(SignalKind::user_defined2())?;
     let reload = relay.clone();
     let shutdown = async move {
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
+                _ = restart.recv() => match may_restart(serve, &successor) {
+                    Ok(()) => {
+                        tracing::info!("handing over");
+                        return Leaving::HandOver(successor);
+                    }
+                    Err(error) => tracing::error!("not restarted: {error:#}"),
+                },
                 _ = hangup.recv() => match effective(serve) {
                     Ok(mut config) => {
                         // Random ones stay as they were printed.
@@ -226,8 +249,16 @@ async fn serve_until_signal(serve: &Serve, config: Config) -> anyhow::Result<()>
             }
         }
         tracing::info!("draining");
+        Leaving::Stop
     };
     server::serve(relay, listener, shutdown).await?;
+    Ok(())
+}
+
+/// A successor that would end at once is not tried.
+fn may_restart(serve: &Serve, successor: &Successor) -> anyhow::Result<()> {
+    effective(serve)?;
+    successor.check()?;
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use crate::front;
 use crate::input;
 use crate::mount::{Registry, TICK};
 use crate::record::Recorder;
+use crate::restart::Successor;
 
 /// What every connection needs.
 pub struct Relay {
@@ -123,6 +124,20 @@ impl Relay {
     }
 }
 
+/// How a relay leaves.
+#[derive(Debug)]
+pub enum Leaving {
+    /// For good, or until somebody starts it again.
+    Stop,
+    /// For a new process that goes on at once.
+    HandOver(Successor),
+}
+
+/// How long sources are given to stop before their last audio is recorded.
+const SOURCES_STOP: Duration = Duration::from_secs(2);
+/// Listeners that come back to a successor in a second.
+const RETURNS_PER_SECOND: f64 = 1000.0;
+
 /// Serves on `listener` until `shutdown` resolves, then drains.
 ///
 /// # Errors
@@ -133,17 +148,21 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
     let relay = Relay::new(config)?;
-    serve(relay, listener, shutdown).await
+    let leaving = async {
+        shutdown.await;
+        Leaving::Stop
+    };
+    serve(relay, listener, leaving).await
 }
 
 /// As [`run`], with a relay that the caller keeps a handle of.
 ///
 /// # Errors
-/// As [`run`].
+/// As [`run`], and when a successor cannot be started.
 pub async fn serve(
     relay: Arc<Relay>,
     listener: TcpListener,
-    shutdown: impl Future<Output = ()>,
+    shutdown: impl Future<Output = Leaving>,
 ) -> std::io::Result<()> {
     // Before anybody connects: programmes go on where they were.
     let recorder = match &relay.config().data_dir {
@@ -163,27 +182,54 @@ pub async fn serve(
     if relay.config().demo {
         tokio::spawn(demo::play(relay.clone()));
     }
+    let mut shoutcast = None;
     if let Some(address) = relay.config().shoutcast_listen {
-        let shoutcast = TcpListener::bind(address).await?;
-        tokio::spawn(front::accept_shoutcast(relay.clone(), shoutcast));
+        let listener = TcpListener::bind(address).await?;
+        let accept = front::accept_shoutcast(relay.clone(), listener);
+        shoutcast = Some(tokio::spawn(accept));
     }
-    shutdown.await;
+    let leaving = shutdown.await;
     relay.draining.send_replace(true);
-    let limit = relay.config().drain;
-    // Players come back after a moment, spread out, when the relay is up again.
-    relay
-        .fanout
-        .drain(Duration::from_secs(1), limit.mul_f64(0.5), None);
     accept.abort();
+    if let Some(shoutcast) = shoutcast {
+        shoutcast.abort();
+    }
     let left = Instant::now();
+    let limit = relay.config().drain;
+    // Sources go first: what they sent is then recorded to the end, and a
+    // successor knows all of it.
+    while relay.mounts.all().iter().any(|mount| mount.is_live())
+        && left.elapsed() < limit.min(SOURCES_STOP)
+    {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    if let Some(recorder) = recorder {
+        // It writes to disk, so not on a thread that others wait for.
+        let _ = tokio::task::spawn_blocking(move || recorder.finish()).await;
+    }
+    let started = match leaving {
+        Leaving::Stop => {
+            // Players come back after a moment, spread out, when the relay is up again.
+            let spread = limit.mul_f64(0.5);
+            relay.fanout.drain(Duration::from_secs(1), spread, None);
+            Ok(())
+        }
+        Leaving::HandOver(successor) => {
+            let started = successor.start();
+            // There is nothing to wait for: only their number spreads them.
+            let crowd = relay.fanout.count() as f64 / RETURNS_PER_SECOND;
+            let spread = Duration::from_secs_f64(crowd).min(limit.mul_f64(0.5));
+            relay.fanout.drain(Duration::ZERO, spread, None);
+            started.map(|pid| {
+                println!("successor: {pid}");
+                tracing::info!(pid, "another process goes on");
+            })
+        }
+    };
     let busy = || relay.connections.load(Ordering::Relaxed) > 0 || relay.fanout.count() > 0;
     while busy() && left.elapsed() < limit {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     tick.abort();
-    if let Some(recorder) = recorder {
-        // It writes to disk, so not on a thread that others wait for.
-        let _ = tokio::task::spawn_blocking(move || recorder.finish()).await;
-    }
-    Ok(())
+    started
 }
