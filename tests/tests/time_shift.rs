@@ -10,6 +10,7 @@ use std::time::Duration;
 use relay_common::{
     Socket, decode_silently, listen_framed, listen_http, listen_ws, mount, rms, whole,
 };
+use tests::support::http::request;
 use tests::support::{Encoding, Pcm, Relay, RelayOptions, Scratch, encode, require};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -95,10 +96,17 @@ fn joins_reach_back_into_the_recording() {
         let start = format!("{path}?from=start&mode=complete");
         let middle = format!("{path}?from=-12");
         let end = state["media_time"].as_f64().expect("media_time");
+        // Live while the first one listens; ended for the others, so that they end.
+        let http = listen_http(&relay, &start, TIME);
+        let admin = format!("Authorization: Bearer {}\r\n", Relay::TOKEN);
+        let source = format!("/api/mounts{path}/source");
+        let gone = request(relay.address, "DELETE", &source, &admin);
+        assert_eq!(gone.status, 204);
+        let long = Duration::from_secs(30);
         for (name, bytes, expected) in [
-            ("http", listen_http(&relay, &start, TIME), end),
-            ("websocket", listen_ws(&relay, &middle, TIME), 12.0),
-            ("seamcast.v1", listen_framed(&relay, &middle, TIME), 12.0),
+            ("http", http, end),
+            ("websocket", listen_ws(&relay, &middle, long), 12.0),
+            ("seamcast.v1", listen_framed(&relay, &middle, long), 12.0),
         ] {
             let pcm = decode_silently(&whole(&bytes, is_mp3), is_mp3, 48_000, 2);
             let seconds = pcm.frames() as f64 / 48_000.0;
