@@ -37,9 +37,9 @@ const glue = {
 };
 
 await build({
-  ...common, entryPoints: ['src/index.js', 'src/decoder.js', 'src/element.js'], outdir: player, splitting: true, chunkNames: 'shared-[hash]', plugins: [glue],
+  ...common, entryPoints: ['src/index.js', 'src/decoder.js', 'src/element.js', 'src/media-session.js'], outdir: player, splitting: true, chunkNames: 'shared-[hash]', plugins: [glue],
 });
-for (const name of ['index.d.ts', 'decoder.d.ts', 'element.d.ts']) cpSync(join(here, 'src', name), join(player, name));
+for (const name of ['index.d.ts', 'decoder.d.ts', 'element.d.ts', 'media-session.d.ts']) cpSync(join(here, 'src', name), join(player, name));
 for (const name of ['LICENSE-MIT', 'LICENSE-APACHE', 'THIRD-PARTY.md']) cpSync(join(here, '..', name), join(player, name));
 
 // The page loads the very files that the package ships.

@@ -9,7 +9,7 @@ import { output } from '../../browser/lib/process.mjs';
 const ALLOWED = /^(package\.json|README\.md|LICENSE(-\w+)?|dist\/player\/([\w-]+\.(js|d\.ts|wasm)|LICENSE-(MIT|APACHE)|THIRD-PARTY\.md))$/;
 /** What users are promised. */
 const PROMISED = ['package.json', 'README.md', 'dist/player/LICENSE-MIT', 'dist/player/LICENSE-APACHE', 'dist/player/THIRD-PARTY.md',
-  'dist/player/player.wasm', 'dist/player/player-nosimd.wasm', ...['index', 'decoder', 'element'].flatMap((name) => [`dist/player/${name}.js`, `dist/player/${name}.d.ts`])];
+  'dist/player/player.wasm', 'dist/player/player-nosimd.wasm', ...['index', 'decoder', 'element', 'media-session'].flatMap((name) => [`dist/player/${name}.js`, `dist/player/${name}.d.ts`])];
 
 const kib = (bytes) => `${(bytes / 1024).toFixed(1).padStart(8)} KiB`;
 

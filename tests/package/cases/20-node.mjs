@@ -66,6 +66,7 @@ export default [
         for (const name of ${JSON.stringify(names)}) Object.defineProperty(globalThis, name, { configurable: true, get() { touched.push(name); } });
         const { Player } = await import('seamcast');
         await import('seamcast/decoder');
+        await import('seamcast/media-session');
         if (touched.length > 0) console.log('at import:', touched.join());
         await import('seamcast/element');
         const player = new Player({ latency: { max: 0.2 } });

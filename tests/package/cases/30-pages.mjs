@@ -67,4 +67,31 @@ export default [
       assert.ok(!fetched.some((line) => line.startsWith('404')), fetched.join('\n'));
     },
   },
+  {
+    name: 'with Media Session: the browser is told what plays',
+    async run(tools) {
+      const host = (await site(tools, '/player/')).folder('/player/', dist(tools)).text('/pages/plain.js', `
+        import { Player } from '/player/index.js';
+        import { announce } from '/player/media-session.js';
+        const player = new Player({ mode: 'complete' });
+        announce(player, { title: 'Radio' });
+        const { mediaSession } = navigator;
+        const told = [];
+        const look = () => told.push([mediaSession.metadata?.title ?? null, mediaSession.playbackState].join());
+        for (const type of ['playing', 'pause']) player.addEventListener(type, look);
+        player.addEventListener('ended', async () => {
+          await player.close();
+          look();
+          globalThis.told = told;
+        });
+        player.src = new URLSearchParams(location.search).get('stream');
+        player.play();`);
+      const page = await (await tools.browser()).page();
+      tools.finally(() => page.close());
+      await page.goto(`${host.origin}/pages/plain.html?stream=${encodeURIComponent(tools.streamUrl)}`);
+      const told = await page.native.waitForFunction(() => globalThis.told, undefined, { timeout: 60_000 }).then((handle) => handle.jsonValue());
+      assert.deepEqual(told, ['Radio,playing', 'Radio,paused', ',none']);
+      assert.deepEqual(await page.errors(), []);
+    },
+  },
 ];
