@@ -11,6 +11,7 @@ mod retention;
 mod segment;
 mod shelf;
 mod spool;
+mod sync;
 mod tape;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::mount::{Mount, duration};
 use crate::server::Relay;
+use sync::Syncer;
 use tape::{Policy, Tape};
 
 pub use tape::Stats;
@@ -80,18 +82,22 @@ impl Recorder {
     pub fn start(relay: &Arc<Relay>, root: &Path) -> std::io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
         let root = root.join("recordings");
+        let syncer = Syncer::start()?;
         let mut reels = HashMap::new();
         for kept in restore::restore(&root, &relay.config(), SystemTime::now()) {
             let mount = kept.mount;
             if relay.mounts.insert(&mount) {
                 let epoch = mount.log.epoch().to_owned();
-                reels.insert(epoch, Reel::new(mount, &root, kept.shelf, Instant::now()));
+                reels.insert(
+                    epoch,
+                    Reel::new(mount, &root, kept.shelf, &syncer, Instant::now()),
+                );
             }
         }
         let relay = Arc::downgrade(relay);
         let thread = std::thread::Builder::new()
             .name("recorder".to_owned())
-            .spawn(move || run(&relay, &root, reels, &stopped))?;
+            .spawn(move || run(&relay, &root, reels, &syncer, &stopped))?;
         Ok(Self { stop, thread })
     }
 
@@ -109,6 +115,7 @@ fn run(
     relay: &Weak<Relay>,
     root: &Path,
     mut reels: HashMap<String, Reel>,
+    syncer: &Syncer,
     stopped: &mpsc::Receiver<()>,
 ) {
     loop {
@@ -122,7 +129,7 @@ fn run(
             let known = reels.contains_key(mount.log.epoch());
             if mount.settings.record && !known && mount.is_ready() && !mount.is_over() {
                 let epoch = mount.log.epoch().to_owned();
-                reels.insert(epoch, Reel::new(mount, root, Arc::default(), now));
+                reels.insert(epoch, Reel::new(mount, root, Arc::default(), syncer, now));
             }
         }
         reels.retain(|_, reel| !reel.turn(root, now, last));
@@ -133,10 +140,23 @@ fn run(
 }
 
 impl Reel {
-    fn new(mount: Arc<Mount>, root: &Path, shelf: Arc<shelf::Shelf>, now: Instant) -> Self {
+    fn new(
+        mount: Arc<Mount>,
+        root: &Path,
+        shelf: Arc<shelf::Shelf>,
+        syncer: &Syncer,
+        now: Instant,
+    ) -> Self {
         let folder = folder(root, &mount.name);
         Self {
-            tape: Tape::new(mount.log.clone(), &mount.name, &folder, shelf, now),
+            tape: Tape::new(
+                mount.log.clone(),
+                &mount.name,
+                &folder,
+                shelf,
+                Some(syncer.clone()),
+                now,
+            ),
             mount,
             pruned: now,
             failing: false,

@@ -13,6 +13,7 @@ use seamcast_protocol::chunk::Header;
 use super::index::{self, Entry, Thinning};
 use super::journal::{self, BLOCK, Kind, Record};
 use super::spool::{self, Spool};
+use super::sync::{Files, Syncer};
 use crate::mount::log::Reach;
 
 /// Media ready to be appended.
@@ -31,9 +32,7 @@ pub(crate) struct Piece<'a> {
 /// A recording being written.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    media: File,
-    index: File,
-    journal: File,
+    files: Arc<Files>,
     titles: Option<File>,
     path: PathBuf,
     start: MediaTime,
@@ -86,9 +85,7 @@ impl Segment {
             next: first,
         };
         Ok(Self {
-            media,
-            index,
-            journal,
+            files: Arc::new(Files::new(media, index, journal)),
             titles: None,
             path: path.to_path_buf(),
             start,
@@ -151,20 +148,25 @@ impl Segment {
             return Ok(());
         }
         let written = self
+            .files
             .media
             .write_all_at(&self.pending, self.len)
-            .and_then(|()| self.index.write_all_at(&self.pending_index, self.index_len))
+            .and_then(|()| {
+                self.files
+                    .index
+                    .write_all_at(&self.pending_index, self.index_len)
+            })
             .and_then(|()| {
                 let at = u64::from(self.journal_blocks) * BLOCK as u64;
-                self.journal.write_all_at(&self.pending_journal, at)
+                self.files.journal.write_all_at(&self.pending_journal, at)
             });
         let (media, index) = (self.pending.len(), self.pending_index.len());
         if let Err(error) = written {
             // Half a page must not stay in front of what comes later.
-            let _ = self.media.set_len(self.len);
-            let _ = self.index.set_len(self.index_len);
+            let _ = self.files.media.set_len(self.len);
+            let _ = self.files.index.set_len(self.index_len);
             let journal = u64::from(self.journal_blocks) * BLOCK as u64;
-            let _ = self.journal.set_len(journal);
+            let _ = self.files.journal.set_len(journal);
             self.discard();
             return Err(error);
         }
@@ -210,18 +212,20 @@ impl Segment {
         file.write_all(format!("{line}\n").as_bytes())
     }
 
-    /// Makes sure that what was written survives a power cut.
+    /// Makes sure that what was written survives a power cut: soon, by
+    /// `syncer`, or before it returns. The index is not worth the wait, as it
+    /// can be made again.
     ///
     /// # Errors
     /// What the disk says.
-    pub(crate) fn sync(&mut self) -> io::Result<()> {
-        if self.dirty {
-            self.dirty = false;
-            self.media.sync_data()?;
-            self.index.sync_data()?;
-            self.journal.sync_data()?;
+    pub(crate) fn sync(&mut self, syncer: Option<&Syncer>) -> io::Result<()> {
+        if !std::mem::take(&mut self.dirty) {
+            return Ok(());
         }
-        Ok(())
+        match syncer {
+            Some(syncer) => syncer.sync(&self.files),
+            None => self.files.sync(),
+        }
     }
 
     /// What readers see of it.

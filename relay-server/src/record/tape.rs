@@ -15,6 +15,7 @@ use super::journal;
 use super::segment::{Piece, Segment};
 use super::shelf::Shelf;
 use super::spool::{Title, generation_text, tags_text, title_text};
+use super::sync::Syncer;
 use crate::fanout::wire::Framing;
 use crate::mount::log::{Chunk, Entry, Kind, Log, Reach, Status};
 
@@ -57,6 +58,8 @@ pub(crate) struct Tape {
     folder: PathBuf,
     /// What was recorded, for listeners in the past.
     shelf: Arc<Shelf>,
+    /// Without one the tape waits for the disk itself.
+    syncer: Option<Syncer>,
     segment: Option<Segment>,
     extension: &'static str,
     /// Generation whose headers the current file has.
@@ -91,6 +94,7 @@ impl Tape {
         mount: &str,
         folder: &Path,
         shelf: Arc<Shelf>,
+        syncer: Option<Syncer>,
         now: Instant,
     ) -> Self {
         let before = shelf.last().map(|spool| spool.next().index);
@@ -103,6 +107,7 @@ impl Tape {
             mount: mount.to_owned(),
             folder: folder.to_path_buf(),
             shelf,
+            syncer,
             segment: None,
             extension: "",
             generation: None,
@@ -133,7 +138,7 @@ impl Tape {
         self.note(journal::Kind::Stop, place, &[])?;
         self.write()?;
         match &mut self.segment {
-            Some(segment) => segment.sync(),
+            Some(segment) => segment.sync(None),
             None => Ok(()),
         }
     }
@@ -218,7 +223,7 @@ impl Tape {
         if over || now.saturating_duration_since(self.synced) >= policy.sync_interval {
             self.synced = now;
             if let Some(segment) = &mut self.segment {
-                segment.sync()?;
+                segment.sync(self.syncer.as_ref().filter(|_| !over))?;
             }
         }
         if over {
@@ -267,7 +272,7 @@ impl Tape {
         if self.must_cut(policy) || extension != self.extension {
             self.write()?;
             if let Some(mut done) = self.segment.take() {
-                done.sync()?;
+                done.sync(self.syncer.as_ref())?;
             }
         }
         let payload = chunk.wire.slices(Framing::HttpRaw).concat();

@@ -58,6 +58,7 @@ impl Broadcast {
             "/a.opus",
             &inside,
             Arc::default(),
+            None,
             Instant::now(),
         );
         let policy = Policy {

@@ -123,7 +123,7 @@ fn the_recording_is_the_stream_and_its_index_can_be_rebuilt() {
     let folder = folder("whole");
     let mut source = Source::new(Limits::default());
     let now = Instant::now();
-    let mut tape = Tape::new(source.log.clone(), "/a", &folder, Arc::default(), now);
+    let mut tape = Tape::new(source.log.clone(), "/a", &folder, Arc::default(), None, now);
     for _ in 0..10 {
         source.append(7);
         assert!(
@@ -167,7 +167,7 @@ fn rotation_makes_files_that_each_play() {
     source.append(50);
     source.log.end("source_ended");
     let now = Instant::now();
-    let mut tape = Tape::new(source.log.clone(), "/a", &folder, Arc::default(), now);
+    let mut tape = Tape::new(source.log.clone(), "/a", &folder, Arc::default(), None, now);
     let count = std::cell::Cell::new(0);
     let policy = Policy {
         max_duration: MediaDuration::from_millis(2000),
@@ -191,7 +191,7 @@ fn a_failed_disk_loses_nothing_that_history_still_holds() {
     let folder = folder("failing");
     let mut source = Source::new(Limits::default());
     let mut now = Instant::now();
-    let mut tape = Tape::new(source.log.clone(), "/a", &folder, Arc::default(), now);
+    let mut tape = Tape::new(source.log.clone(), "/a", &folder, Arc::default(), None, now);
     source.append(10);
     // A folder that cannot be made, because a file has its name.
     std::fs::write(&folder, "in the way").expect("file");
@@ -233,7 +233,7 @@ fn what_history_drops_is_counted() {
     };
     let mut source = Source::new(limits);
     let now = Instant::now();
-    let mut tape = Tape::new(source.log.clone(), "/a", &folder, Arc::default(), now);
+    let mut tape = Tape::new(source.log.clone(), "/a", &folder, Arc::default(), None, now);
     source.append(5);
     tape.advance(now, &POLICY, |ext| format!("a.{ext}"))
         .expect("disk");
