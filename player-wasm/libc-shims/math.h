@@ -20,7 +20,9 @@
 double acos(double);
 double atan(double);
 double atan2(double, double);
-double cos(double);
+/* Brings no 6 kB of argument reduction: see src/shell/celt_tables.rs. */
+#define cos(x) seamcast_cos(x)
+double seamcast_cos(double);
 double exp(double);
 double exp2(double);
 double log(double);

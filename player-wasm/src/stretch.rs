@@ -11,6 +11,8 @@
 //! faster   … a b c d │ g h i j …     forward by L
 //! ```
 
+use crate::resample::sin_pi;
+
 /// Shortest lag, s: one period of 400 Hz.
 const SHORTEST: f64 = 0.0025;
 /// Longest lag, s: one period of 67 Hz, lower than a voice.
@@ -168,7 +170,7 @@ impl Stretch {
             out.extend(old.iter().zip(new).enumerate().map(|(i, (old, new))| {
                 let x = (i as f32 + 0.5) / self.fade as f32;
                 // Raised cosine; amplitudes add up to 1, as the two are alike.
-                let gain = 0.5 - 0.5 * (std::f32::consts::PI * x).cos();
+                let gain = 0.5 - 0.5 * sin_pi(f64::from(x) + 0.5) as f32;
                 old * (1.0 - gain) + new * gain
             }));
         }

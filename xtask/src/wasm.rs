@@ -154,6 +154,18 @@ pub(crate) fn cargo_wasm(subcommand: &str, flavour: Flavour) -> Result<Command> 
 }
 
 fn compile(flavour: Flavour) -> Result<()> {
+    // Cargo does not watch what libopus's C is compiled with.
+    let with = Fingerprint::of(
+        &["player-wasm/wasm.env", "player-wasm/libc-shims"].map(|p| root().join(p)),
+    )?;
+    let name = format!("c-of-{}", flavour.folder);
+    if !stamp::is_fresh(&name, &with) {
+        run(cargo()
+            .args(["clean", "-p", "opusic-sys", "--profile", "wasm"])
+            .args(["--target", TARGET, "--target-dir"])
+            .arg(target().join(flavour.folder)))?;
+        stamp::remember(&name, &with)?;
+    }
     run(cargo_wasm("build", flavour)?.args(["--lib", "--profile", "wasm"]))
 }
 

@@ -1,5 +1,6 @@
 //! What JavaScript sees: thin wrappers around the cores.
 
+mod celt_tables;
 mod decoder;
 mod engine;
 mod libc;
@@ -22,11 +23,8 @@ fn object(fields: &[(&str, JsValue)]) -> Object {
     object
 }
 
-/// No panic is expected; should one happen after all, it reaches the caller as
-/// an exception that says where, instead of a bare trap.
+/// Runs as soon as the module is there.
 #[wasm_bindgen(start)]
 fn start() {
-    std::panic::set_hook(Box::new(|info| {
-        wasm_bindgen::throw_str(&info.to_string());
-    }));
+    celt_tables::fill();
 }

@@ -34,7 +34,7 @@ impl Decoded {
         )
     }
 
-    /// FNV-1a over counts and bits, equal to the one computed in JavaScript.
+    /// FNV-1a over all bits.
     pub fn hash(&self) -> u64 {
         let mut hash = 0xcbf2_9ce4_8422_2325u64;
         for plane in &self.planes {

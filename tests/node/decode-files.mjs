@@ -1,29 +1,15 @@
-// node decode-hashes.mjs PACKAGE_FOLDER MODULE < LIST OF FILES
+// node decode-files.mjs PACKAGE_FOLDER MODULE OUT_FOLDER < LIST OF FILES
 // For each file one JSON line: what our wasm decoder made of it, cut in two ways,
-// after another stream and reset(), and the wasm memory used so far.
-import { readFileSync } from 'node:fs';
+// after another stream and reset(), and the wasm memory used so far. The planes of
+// the nth go to OUT_FOLDER/n.f32, one after the other.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { load } from './player.mjs';
 
-const [folder, file] = process.argv.slice(2);
+const [folder, file, out] = process.argv.slice(2);
 const { StreamDecoder, memory } = await load(folder, file);
 
-/** FNV-1a, 64 bits, over the bytes of all planes, in two 32-bit halves. */
-function hash(planes) {
-  let low = 0x84222325;
-  let high = 0xcbf29ce4;
-  for (const plane of planes) {
-    const bytes = new Uint8Array(plane.buffer, plane.byteOffset, plane.byteLength);
-    for (let i = 0; i < bytes.length; i++) {
-      low = (low ^ bytes[i]) >>> 0;
-      // × 0x100000001b3 = × 0x1b3 + << 40
-      const product = low * 0x1b3;
-      const carry = Math.floor(product / 4294967296);
-      high = (Math.imul(high, 0x1b3) + carry + (low << 8)) >>> 0;
-      low = product >>> 0;
-    }
-  }
-  return high.toString(16).padStart(8, '0') + low.toString(16).padStart(8, '0');
-}
+const bytesOf = (planes) => Buffer.concat(planes.map((plane) => new Uint8Array(plane.buffer)));
 
 function decode(decoder, bytes, piece) {
   const parts = [];
@@ -45,15 +31,17 @@ function decode(decoder, bytes, piece) {
     at += part[0]?.length ?? 0;
   }
   const finite = planes.every((p) => p.every(Number.isFinite));
-  return { frames, hash: hash(planes), errors, finite };
+  return { frames, errors, finite, pcm: bytesOf(planes) };
 }
 
 const decoder = new StreamDecoder();
+let index = 0;
 for (const path of readFileSync(0, 'utf8').split('\n').filter(Boolean)) {
   const bytes = new Uint8Array(readFileSync(path));
   decoder.reset();
-  const whole = decode(decoder, bytes, bytes.length || 1);
+  const { pcm, ...whole } = decode(decoder, bytes, bytes.length || 1);
+  writeFileSync(join(out, `${index++}.f32`), pcm);
   decoder.reset();
   const cut = decode(decoder, bytes, 1021);
-  console.log(JSON.stringify({ path, ...whole, same: whole.hash === cut.hash && whole.errors === cut.errors, memory: memory.buffer.byteLength }));
+  console.log(JSON.stringify({ path, ...whole, same: pcm.equals(cut.pcm) && whole.errors === cut.errors, memory: memory.buffer.byteLength }));
 }
