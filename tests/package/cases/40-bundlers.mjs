@@ -25,7 +25,7 @@ function reactRecipe({ root, plain }) {
 }
 
 /** webpack thinks 244 KiB much for any one file; the module is loaded beside the page, as audio begins. */
-const SIZE_HINTS = /^WARNING in (asset size limit|webpack performance recommendations):[^]*?\n\n|compiled with \d+ warnings/gm;
+const SIZE_HINTS = /^WARNING in (asset size limit|webpack performance recommendations):[^]*?\n\n|compiled with \d+ warnings?/gm;
 
 /** Runs one of the project's tools to its end; it must not warn. */
 async function build(folder, program, args = []) {
@@ -46,7 +46,7 @@ async function serve(tools, folder, program, args) {
 const look = async (tools, address, more) => {
   const url = new URL(address);
   url.searchParams.set('stream', tools.streamUrl);
-  return visit(tools, url.href, { expected: inNode(tools), more });
+  return visit(tools, url.href, { expected: inNode(tools), ...more });
 };
 
 async function folderServed(tools, prefix, folder, headers) {
@@ -94,7 +94,7 @@ export default [
       const cdn = await folderServed(tools, '/some/prefix/', join(folder, 'dist'));
       await build(folder, 'vite', ['build', `--base=${cdn.origin}/some/prefix/`]);
       const host = await folderServed(tools, '/', join(folder, 'dist'));
-      const { fetched } = await look(tools, `${host.origin}/`);
+      const { fetched } = await look(tools, `${host.origin}/`, { worker: false });
       assert.ok(fetched.some((line) => line.startsWith(`200 ${cdn.origin}/some/prefix/assets/player`)), fetched.join('\n'));
     },
   },
@@ -114,7 +114,7 @@ export default [
       await look(tools, `${below.text('/', html('/some/prefix/')).origin}/`);
       const host = await new Host().start();
       tools.finally(() => host.stop());
-      await look(tools, `${host.text('/', html(`${below.origin}/some/prefix/`)).origin}/`);
+      await look(tools, `${host.text('/', html(`${below.origin}/some/prefix/`)).origin}/`, { worker: false });
     },
   },
   ...[[], ['--webpack']].map((more) => ({
@@ -127,11 +127,11 @@ export default [
       const html = await (await fetch(`${origin}/`)).text();
       assert.match(html, /mp3: (<!-- -->)?probably(<!-- -->)?, here: (<!-- -->)?false/);
       assert.match(html, /volume (<!-- -->)?1/);
-      await look(tools, `${origin}/`, async (page) => {
+      await look(tools, `${origin}/`, { more: async (page) => {
         // The README's component, clicked: it says what the player does.
         await page.click('button');
         await page.waitForFunction(() => globalThis.states?.includes('playing') && globalThis.states.at(-1).startsWith('paused'), undefined, { timeout: 30_000 });
-      });
+      } });
       assert.doesNotMatch(server.output, /\b(warn|error)/i, server.output);
     },
   })),

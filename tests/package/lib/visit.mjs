@@ -1,13 +1,16 @@
 // One look at a page that uses the package: what it decoded and played, and whether it complained.
 
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 
 /**
  * Opens `url`, waits until the page has left its findings in `globalThis.findings` (see pages/check.js), and checks them.
  * `more` may then do something with the page.
- * The console must stay empty of errors and warnings. Returns the findings and what was fetched.
+ * The console must stay empty of errors and warnings. `worker: false` where none can be had: then the
+ * player must do without, and silently so. Returns the findings and what was fetched.
  */
-export async function visit(tools, url, { expected, more }) {
+export async function visit(tools, url, { expected, more, worker = true }) {
   const page = await (await tools.browser()).page();
   const { native } = page;
   const warnings = [];
@@ -33,6 +36,9 @@ export async function visit(tools, url, { expected, more }) {
     assert.ok(Math.abs(seconds - tools.frames / 48000) < 0.02, `played ${seconds} s of ${tools.frames / 48000}`);
   }
   const ways = findings.played.map(({ output, thread, underruns }) => `${output} from ${thread}${underruns > 0 ? `, ${underruns} underruns` : ''}`);
+  if (existsSync(join(tools.plain, 'node_modules/seamcast/dist/player/worker.js'))) {
+    assert.equal(ways[1].split(',')[0], worker ? 'worklet from worker' : 'buffers from main', 'the way the player took when asked for a worker');
+  }
   const files = fetched.filter((line) => /\.wasm(\?|$)|work(er|let)/.test(line));
   tools.note(`${ways.join('; ')}\n${[...new Set(files)].join('\n')}`);
   return { findings, fetched };
