@@ -106,6 +106,21 @@ const CLIENTS: &[Need] = &[
     need("ezstream (libshout)", &["ezstream"], &["ezstream"]),
     need("liquidsoap", &["liquidsoap"], &["liquidsoap"]),
     need("Python", &["python3"], &["python3"]),
+    Need {
+        what: "numpy (float samples), sipp's call and GStreamer's codecs",
+        probe: Probe::Packages,
+        packages: &[
+            "python3-numpy",
+            "sip-tester",
+            "gstreamer1.0-plugins-base",
+            "gstreamer1.0-plugins-good",
+        ],
+    },
+    need(
+        "gst-launch (RTP senders)",
+        &["gst-launch-1.0"],
+        &["gstreamer1.0-tools"],
+    ),
     need(
         "opusenc and opusdec (reference Opus)",
         &["opusenc", "opusdec"],

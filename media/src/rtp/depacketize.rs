@@ -59,6 +59,8 @@ pub struct Depacketizer {
     /// RTP time at which the next packet should begin.
     expected: Option<u64>,
     lost: bool,
+    /// How many frames the last packet held.
+    before: u64,
     /// The last packet's frames, to conceal with.
     last: Vec<f32>,
     /// Opus frames since the last `Format`.
@@ -75,6 +77,7 @@ impl Depacketizer {
             current: None,
             expected: None,
             lost: false,
+            before: 0,
             last: Vec::new(),
             position: 0,
             filled: Filled::default(),
@@ -109,6 +112,7 @@ impl Depacketizer {
     fn jump(&mut self) {
         self.expected = None;
         self.lost = false;
+        self.before = 0;
         self.last.clear();
         self.filled.discontinuities += 1;
         self.media.push_back(Media::Discontinuity);
@@ -157,14 +161,19 @@ impl Depacketizer {
         let rate = u64::from(format.clock_rate());
         let (ahead, behind) = (time.saturating_sub(expected), expected.saturating_sub(time));
         let mut next = time + frames;
-        if ahead > rate * MAX_GAP_SECS || behind > rate / SLOPPY {
+        // GStreamer's first Opus packet advances the clock by less than it
+        // holds: the encoder's look-ahead has no time. What follows in sequence
+        // and begins within the packet before it is no jump.
+        let overlaps = behind <= self.before && !self.lost;
+        if ahead > rate * MAX_GAP_SECS || (behind > rate / SLOPPY && !overlaps) {
             self.jump();
         } else if ahead > rate / SLOPPY || (ahead > 0 && self.lost) {
             self.fill(format, ahead);
-        } else {
+        } else if behind <= rate / SLOPPY {
             next = expected + frames;
         }
         self.lost = false;
+        self.before = frames;
         self.expected = Some(next);
         match format {
             Format::Opus { .. } => {
@@ -249,6 +258,20 @@ mod tests {
                 _ => None,
             })
             .collect()
+    }
+
+    #[test]
+    fn a_packet_that_overlaps_the_one_before_is_no_jump() {
+        let mut d = Depacketizer::new(vec![(97, Format::Opus { channels: 2 })]);
+        // 20 ms each; the first advances the clock by 13.5 ms.
+        for time in [0, 648, 1608, 2568] {
+            d.push(packet(97, time, &[0xf8, 1, 2, 3]));
+        }
+        let jumps =
+            std::iter::from_fn(|| d.poll()).filter(|media| matches!(media, Media::Discontinuity));
+        assert_eq!((jumps.count(), d.filled().holes), (0, 0));
+        d.push(packet(97, 600, &[0xf8, 1, 2, 3]));
+        assert_eq!(d.filled().discontinuities, 1, "far back is one");
     }
 
     #[test]

@@ -52,8 +52,10 @@ pub fn align(reference: &Pcm, candidate: &Pcm, most: usize) -> Alignment {
     };
     // First every other lag and a few frames of each: tests are not optimised.
     let most = most as i64;
-    let near = best(&mut (-most..=most).step_by(2), 7);
-    let lag = best(&mut (near - 3..=near + 3), 1);
+    let coarse = (reference.sample_rate as usize / 12_000).max(1);
+    let near = best(&mut (-most..=most).step_by(2), coarse);
+    // A neighbouring cycle of a tone looks much like the right one.
+    let lag = best(&mut (near - 50..=near + 50), 1);
     let (skip_r, skip_c) = ((-lag).max(0) as usize, lag.max(0) as usize);
     let common = (r.len() - skip_r).min(c.len() - skip_c);
     let (a, b) = (&r[skip_r..skip_r + common], &c[skip_c..skip_c + common]);

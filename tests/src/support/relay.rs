@@ -83,7 +83,8 @@ impl Relay {
         while Instant::now() < until && process.ended().is_none() {
             let healthy = http_request(address, "GET /healthz HTTP/1.0\r\n\r\n")
                 .is_ok_and(|answer| answer.split(' ').nth(1) == Some("200"));
-            if healthy && process.ended().is_none() {
+            let listens = || udp_ports(options).all(is_bound);
+            if healthy && process.ended().is_none() && listens() {
                 return Ok(Self {
                     address,
                     process,
@@ -166,6 +167,21 @@ pub fn http_request(address: SocketAddr, request: &str) -> std::io::Result<Strin
     let mut answer = Vec::new();
     socket.read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Where the inputs of the configuration receive datagrams.
+fn udp_ports(options: &RelayOptions) -> impl Iterator<Item = u16> {
+    let config = options.config.as_deref().unwrap_or_default();
+    let inputs = config.split("[[").filter_map(|s| s.strip_prefix("input]]"));
+    let lines = inputs
+        .flat_map(str::lines)
+        .filter(|line| line.starts_with("listen"));
+    lines.filter_map(|line| line.rsplit(':').next()?.trim_end_matches('"').parse().ok())
+}
+
+/// Packets that are sent before that are lost.
+fn is_bound(port: u16) -> bool {
+    std::net::UdpSocket::bind(("127.0.0.1", port)).is_err()
 }
 
 /// A port of 127.0.0.1 that nobody listens on right now.
