@@ -81,6 +81,22 @@ export default [
     },
   },
   {
+    name: 'seamless: with default options a live programme is heard as it is, from its burst on',
+    relay: true,
+    limit: 60_000,
+    async run(tools) {
+      const relay = await tools.relay();
+      const page = await tools.page();
+      const copy = join(tools.folder, `${tools.browserName}-default-${Date.now()}.opus`);
+      const program = relay.publish('/noise.opus', signal('noise', 12), 'opus', copy);
+      await relay.mounted('/noise.opus');
+      const result = await listen(page, tools.site, 'default', { rate: 48000, options: {} }, { src: relay.ws('/noise.opus') });
+      await program.succeeded();
+      steady(result, 'default options');
+      tools.seamless(published(copy)(48000), result.recorded, { limit: 2e-4 }, 'default options');
+    },
+  },
+  {
     name: 'seamless: append() in random pieces',
     limit: 120_000,
     async run(tools) {
