@@ -27,7 +27,7 @@
 //! first start   floor + (start·(2 − stretch/0.05) + per_page·page)·path + per_answer·answer + start_spread·spread + lead
 //! start again   floor + restart_spread·spread + lead
 //! playing       floor + play·path + play_spread·spread + lead      (start for play without stretch)
-//! path        = 1 − exp(−answer / wire)
+//! path        = 1 − exp(−(answer − 1) / wire)
 //! lead        = rest · ((1 − stretch)/r − 1), capped while the length is unknown
 //! ```
 //!
@@ -66,6 +66,8 @@ const SKIP_BOUND_MS: f64 = 1_000.0;
 const SKIP_AUTO_MS: f64 = 15_000.0;
 /// Live: media gained per ms, beyond any clock's drift, from which on this is no live source.
 const FASTER: f64 = 0.002;
+/// Browsers round times to this; an answer within it is immediate, ms.
+const TICK_MS: f64 = 1.0;
 /// A pause may be placed at a quiet spot when less than this is held, ms.
 const STALL_BEFORE_MS: f64 = 500.0;
 /// Shortest such pause, ms: few and long ones disturb less.
@@ -294,10 +296,8 @@ impl Prebuffer {
                 };
             }
         }
-        // A twentieth of slack between stretching and the drift loop, so that they do not take turns;
-        // music keeps its exact pitch until half of the margin is gone.
-        let enough = wanted * if self.stretch == 0.0 { 0.5 } else { 0.95 };
-        let short = (enough - margin) / (APPROACH * wanted.max(50.0));
+        // A twentieth of slack between stretching and the drift loop, so that they do not take turns.
+        let short = (0.95 * wanted - margin) / (APPROACH * wanted.max(50.0));
         if short > 0.0 && self.stretch > 0.0 {
             self.drift.on_discontinuity();
             let rate = 1.0 - self.stretch * (short.min(1.0) * RATE_STEPS).ceil() / RATE_STEPS;
@@ -312,6 +312,8 @@ impl Prebuffer {
                 until_ms: now + 5.0 * CHECK_MS,
             };
         }
+        // Music keeps its exact pitch until half of the margin is gone.
+        let enough = wanted * if self.stretch == 0.0 { 0.5 } else { 1.0 };
         self.drift
             .on_level(now, now - playhead, margin, (enough.max(low), high));
         Decision::Play {
@@ -370,7 +372,7 @@ impl Prebuffer {
 
     /// 0 for a wire, towards 1 for a radio link or a long path.
     fn path(&self) -> f64 {
-        1.0 - (-self.answer() / self.tuning.wire_ms).exp()
+        1.0 - (-(self.answer() - TICK_MS).max(0.0) / self.tuning.wire_ms).exp()
     }
 
     /// Media to hold so that delivery below real time lasts to the end; negative when delivery is faster.

@@ -24,6 +24,7 @@ use tests::playout::model::{Outcome, Trace, run};
 use tests::playout::peers::Threshold;
 use tests::playout::plot::{self, Point};
 use tests::playout::report::{Row, Summary, table};
+use tests::playout::validate::validate;
 
 /// The columns beside ours.
 const OTHERS: [&str; 4] = ["without stretch", "at once", "1 s once", "1 s again"];
@@ -80,7 +81,7 @@ fn main() -> Result<()> {
         &plots,
     )?;
     if sensitive {
-        text += &sensitivity("Generated traces", &generated);
+        text += &sensitivity("Generated traces", &generated)?;
     }
     if let Ok(lab) = std::env::var("SEAMCAST_TRACES") {
         let lab = PathBuf::from(lab);
@@ -94,7 +95,7 @@ fn main() -> Result<()> {
             &plots,
         )?;
         if sensitive {
-            text += &sensitivity("Measured traces", &measured);
+            text += &sensitivity("Measured traces", &measured)?;
         }
         let scored = score(&lab, &results, &measured)?;
         text += &scored.0;
@@ -211,6 +212,10 @@ fn section(
         std::fs::write(&path, plot::group(&format!("{name} ({key})"), &points))
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
+    let links: Vec<String> = names
+        .iter()
+        .map(|name| format!("![{name}]({key}-{name}.svg)"))
+        .collect();
     names.push("all".to_owned());
     let rows: Vec<Row> = names.iter().map(|n| row(n)).collect();
     let _ = writeln!(text, "## {title}\n\n{}", table(&OTHERS, &rows));
@@ -220,7 +225,11 @@ fn section(
         .filter(|(i, _)| i.mode != "live")
         .map(|(_, o)| o[0].dropped)
         .sum();
-    let _ = writeln!(text, "Dropped from speech and files: {dropped:.0} ms.\n");
+    let _ = writeln!(
+        text,
+        "Dropped from speech and files: {dropped:.0} ms.\n\n{}\n",
+        links.join("\n")
+    );
     let mut object = Map::new();
     for r in &rows {
         let mut entry = Map::new();
@@ -234,38 +243,61 @@ fn section(
     Ok(())
 }
 
-/// Mean cost and gapless share when each constant is halved or doubled.
-fn sensitivity(title: &str, items: &[Item]) -> String {
-    let score = |t: &Tuning| {
-        let all: Vec<Outcome> = items.iter().filter_map(|i| ours(i, true, t).ok()).collect();
-        Summary::of(&all)
+/// Mean cost and gapless share when each constant is halved or doubled, and whether a choice among these
+/// made on a part of the traces would be better on the others.
+fn sensitivity(title: &str, items: &[Item]) -> Result<String> {
+    let outcomes =
+        |t: &Tuning| -> Result<Vec<Outcome>> { items.iter().map(|i| ours(i, true, t)).collect() };
+    let costs = |all: &[Outcome]| all.iter().map(Outcome::cost).collect::<Vec<f64>>();
+    let show = |all: &[Outcome]| {
+        let s = Summary::of(all);
+        format!("{:.0}, {:.0} %", s.cost, s.gapless)
     };
-    let base = score(&Tuning::DEFAULT);
+    let base = outcomes(&Tuning::DEFAULT)?;
+    let mut variants = vec![costs(&base)];
     let mut text = format!(
         "### {title}: how much each constant matters\n\nCost and gapless share at half, at one and at twice the constant.\n\n"
     );
     text += "| constant | value | × 0.5 | × 1 | × 2 |\n|---|---:|---:|---:|---:|\n";
     for (index, name) in Tuning::NAMES.iter().enumerate() {
-        let scaled = |factor: f64| {
+        let mut default = Tuning::DEFAULT;
+        let value = default.field(index).copied().unwrap_or_default();
+        let mut scaled = |factor: f64| -> Result<String> {
             let mut t = Tuning::DEFAULT;
-            let value = t.field(index).map_or(0.0, |f| {
-                *f *= factor;
-                *f
-            });
-            (value, score(&t))
+            if let Some(field) = t.field(index) {
+                *field *= factor;
+            }
+            let all = outcomes(&t)?;
+            variants.push(costs(&all));
+            Ok(show(&all))
         };
-        let (value, _) = scaled(1.0);
-        let show = |s: &Summary| format!("{:.0}, {:.0} %", s.cost, s.gapless);
+        let (half, twice) = (scaled(0.5)?, scaled(2.0)?);
+        let one = show(&base);
+        let _ = writeln!(text, "| `{name}` | {value} | {half} | {one} | {twice} |");
+    }
+    let names = groups(items);
+    let by_group: Vec<usize> = items
+        .iter()
+        .map(|i| names.iter().position(|n| *n == i.group).unwrap_or(0))
+        .collect();
+    let by_trace: Vec<usize> = (0..items.len()).map(|i| i % 5).collect();
+    let _ = writeln!(
+        text,
+        "\n### {title}: cross-validation\n\nFor each part held back, the best of these {} sets of constants on the other parts; \
+         mean cost of what was held back.\n\n\
+         | held back | parts | as they are | as chosen | best in hindsight | unchanged |\n|---|---:|---:|---:|---:|---:|",
+        variants.len()
+    );
+    for (what, fold) in [("every fifth trace", by_trace), ("a group", by_group)] {
+        let v = validate(&variants, &fold);
         let _ = writeln!(
             text,
-            "| `{name}` | {value} | {} | {} | {} |",
-            show(&scaled(0.5).1),
-            show(&base),
-            show(&scaled(2.0).1)
+            "| {what} | {} | {:.0} | {:.0} | {:.0} | {} |",
+            v.folds, v.kept, v.chosen, v.best, v.unchanged
         );
     }
     text.push('\n');
-    text
+    Ok(text)
 }
 
 /// Reads the measured traces through their own tools: the CSVs exported, the modes from the manifest.

@@ -10,3 +10,4 @@ pub mod peers;
 pub mod plot;
 pub mod random;
 pub mod report;
+pub mod validate;
