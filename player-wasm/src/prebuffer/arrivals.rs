@@ -71,6 +71,8 @@ pub(super) struct Arrivals {
     last_at: f64,
     head: f64,
     burst: f64,
+    /// The first page was made before it was asked for.
+    backlog: bool,
     peak: f64,
     lateness: Histogram,
 }
@@ -89,6 +91,7 @@ impl Arrivals {
             last_at: f64::NEG_INFINITY,
             head: 0.0,
             burst: 0.0,
+            backlog: false,
             peak: 0.0,
             lateness: Histogram::new(HALF_LIFE_MS),
         }
@@ -219,7 +222,7 @@ impl Arrivals {
 
     /// While the first second is not over the base may still fall: measures the pages so far against the newest base.
     fn early_spread(&self) -> f64 {
-        if self.block_ms > FIRST_BLOCK_MS || self.used > BLOCKS / 2 {
+        if self.backlog || self.block_ms > FIRST_BLOCK_MS || self.used > BLOCKS / 2 {
             return 0.0;
         }
         let low = Self::lowest(&self.blocks[self.used / 2..self.used]);
@@ -229,6 +232,11 @@ impl Arrivals {
             .iter()
             .map(|b| above(b.high))
             .fold(0.0, f64::max)
+    }
+
+    /// The first page is a backlog: its age is no delay.
+    pub(super) fn note_burst(&mut self) {
+        self.backlog = true;
     }
 
     /// Has anything arrived?

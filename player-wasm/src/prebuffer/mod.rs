@@ -162,6 +162,9 @@ impl Prebuffer {
                     .unwrap_or(media_start_ms)
             });
         self.arrivals.add(now_ms, start, media_duration_ms);
+        if self.arrivals.pages() == 1 && self.fast_join(now_ms) {
+            self.arrivals.note_burst();
+        }
     }
 
     /// No chunk will follow.
@@ -242,11 +245,7 @@ impl Prebuffer {
             let over_newest = self.bounded(t.restart_ms) - (offset - a.newest());
             return (wanted - (offset - a.base())).max(over_newest);
         }
-        if self
-            .requested
-            .is_some_and(|at| a.received() > FAST_JOIN * (now - at))
-            && a.received() >= self.latency.min_ms
-        {
+        if self.fast_join(now) && a.received() >= self.latency.min_ms {
             return 0.0;
         }
         let wanted = t.floor_ms
@@ -259,6 +258,12 @@ impl Prebuffer {
         }
         let page = self.bounded(a.page_ms().min(t.second_page_ms) * self.path());
         missing.max(page - (now - a.last_at()))
+    }
+
+    /// More has come than can have been made since the request.
+    fn fast_join(&self, now: f64) -> bool {
+        self.requested
+            .is_some_and(|at| self.arrivals.received() > FAST_JOIN * (now - at))
     }
 
     fn while_playing(&mut self, now: f64, playhead: f64, quiet: bool) -> Decision {
@@ -286,7 +291,11 @@ impl Prebuffer {
                 self.drift.forget();
             }
             // What a join gives is kept where no bound says otherwise: it was asked for (`from`, a burst).
-            let aim = wanted.max(self.drift.kept().unwrap_or(f64::INFINITY).min(high));
+            let aim = if high.is_finite() {
+                wanted
+            } else {
+                wanted.max(self.drift.kept().unwrap_or(f64::INFINITY))
+            };
             // After a source's own pause the margin is not held.
             let over = margin.min(self.arrivals.head() - playhead) - aim;
             if over > self.skip_beyond() {

@@ -173,6 +173,37 @@ fn short_of_margin_it_slows_within_the_option() {
 }
 
 #[test]
+fn a_bound_below_the_burst_is_met_by_one_skip_to_what_is_wanted() {
+    let bounds = Latency {
+        min_ms: 0.0,
+        max_ms: 100.0,
+    };
+    let mut p = Prebuffer::new(Mode::Live, bounds);
+    p.set_stretch(0.0);
+    p.on_request(0.0);
+    for k in 0..100 {
+        p.on_arrival(1.0, f64::from(k) * 20.0, 20.0);
+    }
+    assert_eq!(p.decide(1.0, 0.0, false), Decision::Start);
+    p.on_playing(1.0, 0.0);
+    let (mut playhead, mut skips) = (0.0, 0);
+    for k in 100..1_000 {
+        let now = 21.0 + f64::from(k - 100) * 20.0;
+        p.on_arrival(now, f64::from(k) * 20.0, 20.0);
+        match p.decide(now, playhead, false) {
+            Decision::Skip { to_ms } => (playhead, skips) = (to_ms, skips + 1),
+            Decision::Play { rate, .. } => assert_eq!(rate, 1.0, "chunk {k}"),
+            other => panic!("{other:?}"),
+        }
+        playhead += 20.0;
+    }
+    // Held: the chunk that has just come and the floor of 10 ms.
+    assert_eq!(skips, 1);
+    let held = 20_000.0 - (playhead - 20.0);
+    assert!((20.0..=60.0).contains(&held), "{held}");
+}
+
+#[test]
 fn what_comes_fast_is_neither_skipped_nor_hurried() {
     // Four times real time for ten minutes of media, then a pause of a minute and some more: a file or speech.
     let mut p = Prebuffer::new(Mode::Live, Latency::AUTO);
