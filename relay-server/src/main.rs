@@ -22,9 +22,10 @@ struct Arguments {
 enum Command {
     /// Run the relay.
     Serve(Box<Serve>),
-    /// Send a file, paced in real time, or standard input to a relay.
+    /// Send files, paced in real time, standard input or packets to a relay.
     Publish {
-        /// An MP3 or Ogg/Opus file, or - for standard input.
+        /// A file, folder or playlist; - for standard input; or
+        /// `rtp://ADDRESS:PORT?KEY=VALUE`, `udp://…` with the keys of `[[input]]`.
         input: String,
         /// http://source:PASSWORD@HOST:PORT/mount
         url: String,

@@ -5,7 +5,7 @@ pub(crate) mod client;
 mod fallback;
 mod packets;
 mod play;
-mod playlist;
+pub(crate) mod playlist;
 pub(crate) mod pull;
 mod tracks;
 

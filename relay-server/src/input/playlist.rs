@@ -39,7 +39,7 @@ fn kind(path: &Path) -> String {
 }
 
 /// The files to play, in order. What is missing is found out when it is played.
-pub(super) fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
+pub(crate) fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     if std::fs::metadata(path)?.is_dir() {
         let mut found = Vec::new();
         folder(path, DEPTH, &mut found)?;

@@ -98,6 +98,12 @@ impl Relay {
         Err(process.stderr() + &String::from_utf8_lossy(&process.stdout()))
     }
 
+    /// The program, as the tests start it.
+    #[must_use]
+    pub fn binary() -> PathBuf {
+        binary()
+    }
+
     /// `http://HOST:PORT` and `path`, which begins with a slash.
     #[must_use]
     pub fn url(&self, path: &str) -> String {

@@ -1,19 +1,18 @@
-//! A source client: sends a file, paced by its own media time, or standard
-//! input as it comes, to a relay.
+//! A source client: sends files at the pace of their media time, standard input
+//! as it comes, or packets that arrive, to a relay.
+
+mod files;
+mod packets;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
-use seamcast_media::demux::{Demuxer, Event};
-use seamcast_media::units::{Frames, MediaDuration};
 
 use crate::mount::percent_decode;
 
-/// How far ahead of real time a file is sent, so that listeners get a burst.
-const LEAD: Duration = Duration::from_secs(1);
 /// Bytes sent at a time.
 const BLOCK: usize = 4096;
 /// How long the relay may take to answer or to accept bytes.
@@ -26,6 +25,24 @@ pub struct Destination {
     path: String,
     /// `user:password`, decoded.
     credentials: Option<String>,
+}
+
+impl Destination {
+    /// `user:password`, from the URL or made of `password`.
+    fn credentials(&self, password: Option<&str>) -> Result<String, String> {
+        self.credentials
+            .clone()
+            .or_else(|| password.map(|password| format!("source:{password}")))
+            .ok_or_else(|| {
+                "no credentials; write http://source:PASSWORD@… or set SEAMCAST_SOURCE_PASSWORD"
+                    .to_owned()
+            })
+    }
+
+    /// The mount, without a query.
+    fn mount(&self) -> &str {
+        self.path.split('?').next().unwrap_or_default()
+    }
 }
 
 impl std::fmt::Debug for Destination {
@@ -67,67 +84,28 @@ impl std::str::FromStr for Destination {
     }
 }
 
-/// How far into the programme the bytes sent so far reach. Pure.
-#[derive(Debug, Default)]
-pub struct Pace {
-    demuxer: Demuxer,
-    rate: u32,
-    sent: MediaDuration,
-}
-
-impl Pace {
-    /// Takes the next bytes; returns the media time up to their end.
-    pub fn advance(&mut self, bytes: &[u8]) -> Duration {
-        self.demuxer.push(bytes);
-        while let Some(event) = self.demuxer.poll() {
-            match event {
-                Event::Config(config) => self.rate = config.sample_rate,
-                Event::Packet(packet) => {
-                    let trims = packet.trim_start + packet.trim_end;
-                    let frames = Frames(u64::from(packet.duration.saturating_sub(trims)));
-                    self.sent += MediaDuration::from_frames(frames, self.rate);
-                }
-                _ => {}
-            }
-        }
-        Duration::from_millis(self.sent.as_millis())
-    }
-}
-
-/// Publishes `input` (`-` is standard input) until it ends. `password` is used
-/// when the URL has none.
+/// Publishes `input` until it ends: a file, folder or playlist at its own pace,
+/// `-` for standard input as it comes, `rtp://` or `udp://` for packets that
+/// arrive. `password` is used when the URL has none.
 ///
 /// # Errors
 /// When the input cannot be read, or the relay refuses or goes away.
 pub fn publish(input: &str, to: &Destination, password: Option<&str>) -> Result<(), String> {
-    let (mut reader, paced): (Box<dyn Read>, bool) = if input == "-" {
-        (Box::new(io::stdin()), false)
-    } else {
-        let path = Path::new(input);
-        if path.is_dir() {
-            return Err(format!(
-                "{input} is a folder; name one MP3 or Ogg/Opus file"
-            ));
-        }
-        let file = std::fs::File::open(path).map_err(|e| format!("cannot read {input}: {e}"))?;
-        (Box::new(file), true)
-    };
+    if input.starts_with("rtp://") || input.starts_with("udp://") {
+        return packets::publish(input, to, password);
+    }
+    if input != "-" {
+        return files::publish(Path::new(input), to, password);
+    }
+    let mut reader = io::stdin().lock();
     let mut relay = Connection::open(to, password)?;
-    let start = Instant::now();
-    let mut pace = Pace::default();
     let mut block = vec![0; BLOCK];
     loop {
-        let read = match reader.read(&mut block) {
+        match reader.read(&mut block) {
             Ok(0) => break,
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(format!("cannot read {input}: {error}")),
-        };
-        relay.send(&block[..read])?;
-        if paced {
-            let due = pace.advance(&block[..read]).saturating_sub(LEAD);
-            // Always against the start: waits never add up to a drift.
-            std::thread::sleep(due.saturating_sub(start.elapsed()));
+            Ok(read) => relay.send(&block[..read])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(format!("cannot read standard input: {error}")),
         }
     }
     relay.finish()
@@ -146,13 +124,7 @@ impl Connection {
             .map_err(|error| format!("cannot connect to {}: {error}", to.authority))?;
         socket.set_read_timeout(Some(TIMEOUT)).map_err(failed)?;
         socket.set_write_timeout(Some(TIMEOUT)).map_err(failed)?;
-        let credentials = to
-            .credentials
-            .clone()
-            .or_else(|| password.map(|password| format!("source:{password}")))
-            .ok_or(
-                "no credentials; write http://source:PASSWORD@… or set SEAMCAST_SOURCE_PASSWORD",
-            )?;
+        let credentials = to.credentials(password)?;
         let basic = base64::engine::general_purpose::STANDARD.encode(credentials);
         let head = format!(
             "PUT {} HTTP/1.1\r\nHost: {}\r\nAuthorization: Basic {basic}\r\nUser-Agent: \
