@@ -75,6 +75,7 @@ struct Serve {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Serve(serve) => {
+            relay_server::fanout::plain_heap();
             relay_server::fanout::share_heap();
             run(&serve)
         }
@@ -207,8 +208,7 @@ async fn serve_until_signal(
     let listen = config.listen;
     let listener = match passed_listener().context("cannot use the socket on standard input")? {
         Some(passed) => tokio::net::TcpListener::from_std(passed)?,
-        None => tokio::net::TcpListener::bind(listen)
-            .await
+        None => server::bind(listen)
             .with_context(|| format!("cannot listen on {listen}; choose another with --listen"))?,
     };
     let address = listener.local_addr()?;

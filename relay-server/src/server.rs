@@ -1,10 +1,11 @@
 //! The relay as a whole: what its parts share, and running it.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
 use crate::config::Config;
@@ -122,6 +123,22 @@ impl Relay {
         let mut draining = self.draining.subscribe();
         let _ = draining.wait_for(|draining| *draining).await;
     }
+}
+
+/// Listens on `address`, with a queue that holds a join storm; the system may
+/// cut it (`net.core.somaxconn`).
+///
+/// # Errors
+/// When the address cannot be had.
+pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    const QUEUE: u32 = 8192;
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(QUEUE)
 }
 
 /// How a relay leaves.

@@ -38,7 +38,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use seamcast_media::units::MediaDuration;
 
-pub use shard::{Fanout, share_heap};
+pub use shard::{Fanout, plain_heap, share_heap};
 pub use wire::Framing;
 
 use crate::mount::log::{Join, JoinFrom, Log};

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::{Config, ListenerId, ListenerInfo, ListenerRequest, MountShared, Socket};
 use crate::mount::log::Notify;
-pub use memory::share_heap;
+pub use memory::{plain_heap, share_heap};
 use turn::Shard;
 
 const WAKE: Token = Token(usize::MAX);

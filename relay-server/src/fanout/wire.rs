@@ -1,6 +1,6 @@
 //! Framing: the few bytes around a payload, made once for all listeners.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use seamcast_protocol::chunk::{HEADER_LEN, Header};
 
 /// How a listener's bytes are framed.
@@ -57,24 +57,24 @@ pub(crate) mod opcode {
 pub const HTTP_LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// Appends the header of an unmasked, unfragmented frame (RFC 6455 §5.2).
-fn push_ws_header(out: &mut Vec<u8>, opcode: u8, len: usize) {
-    out.push(0x80 | opcode);
+fn put_ws_header(out: &mut impl BufMut, opcode: u8, len: usize) {
+    out.put_u8(0x80 | opcode);
     match (u8::try_from(len), u16::try_from(len)) {
-        (Ok(short @ 0..=125), _) => out.push(short),
+        (Ok(short @ 0..=125), _) => out.put_u8(short),
         (_, Ok(medium)) => {
-            out.push(126);
-            out.extend_from_slice(&medium.to_be_bytes());
+            out.put_u8(126);
+            out.put_u16(medium);
         }
         _ => {
-            out.push(127);
-            out.extend_from_slice(&(len as u64).to_be_bytes());
+            out.put_u8(127);
+            out.put_u64(len as u64);
         }
     }
 }
 
 fn ws_frame(opcode: u8, payload: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(payload.len() + 10);
-    push_ws_header(&mut out, opcode, payload.len());
+    put_ws_header(&mut out, opcode, payload.len());
     out.extend_from_slice(payload);
     out.into()
 }
@@ -140,6 +140,9 @@ pub fn icy_block(title: &str, url: Option<&str>) -> Bytes {
     out.into()
 }
 
+/// Most bytes that framing adds to a payload.
+pub const OVERHEAD: usize = 10 + 18 + 10 + HEADER_LEN + 2;
+
 /// A chunk's bytes with every framing's prefix, in one allocation:
 ///
 /// ```text
@@ -150,7 +153,7 @@ pub fn icy_block(title: &str, url: Option<&str>) -> Bytes {
 /// the payload, so no framing needs more than two.
 #[derive(Debug)]
 pub struct Wire {
-    bytes: Box<[u8]>,
+    bytes: Bytes,
     http_at: u8,
     framed_at: u8,
     payload_at: u8,
@@ -159,18 +162,27 @@ pub struct Wire {
 impl Wire {
     /// Frames `payload`.
     pub fn new(header: &Header, payload: &[u8]) -> Self {
-        let mut bytes = Vec::with_capacity(10 + 18 + 10 + HEADER_LEN + payload.len() + 2);
-        push_ws_header(&mut bytes, opcode::BINARY, payload.len());
-        let http_at = bytes.len() as u8;
-        bytes.extend_from_slice(format!("{:x}\r\n", payload.len()).as_bytes());
-        let framed_at = bytes.len() as u8;
-        push_ws_header(&mut bytes, opcode::BINARY, HEADER_LEN + payload.len());
-        bytes.extend_from_slice(&header.encode());
-        let payload_at = bytes.len() as u8;
-        bytes.extend_from_slice(payload);
-        bytes.extend_from_slice(b"\r\n");
+        Self::new_in(&mut BytesMut::new(), header, payload)
+    }
+
+    /// Frames `payload` in `block`, which is replaced when it has no room.
+    pub fn new_in(block: &mut BytesMut, header: &Header, payload: &[u8]) -> Self {
+        let most = OVERHEAD + payload.len();
+        if block.capacity() < most {
+            *block = BytesMut::with_capacity(most);
+        }
+        block.clear();
+        put_ws_header(block, opcode::BINARY, payload.len());
+        let http_at = block.len() as u8;
+        block.extend_from_slice(format!("{:x}\r\n", payload.len()).as_bytes());
+        let framed_at = block.len() as u8;
+        put_ws_header(block, opcode::BINARY, HEADER_LEN + payload.len());
+        block.extend_from_slice(&header.encode());
+        let payload_at = block.len() as u8;
+        block.extend_from_slice(payload);
+        block.extend_from_slice(b"\r\n");
         Self {
-            bytes: bytes.into_boxed_slice(),
+            bytes: block.split().freeze(),
             http_at,
             framed_at,
             payload_at,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use seamcast_protocol::close;
@@ -32,11 +32,7 @@ fn fresh(body: &Value) -> Response {
 }
 
 /// Every mount that is listed: an array, also of none or one.
-pub(super) async fn mounts(
-    State(connection): State<Connection>,
-    headers: HeaderMap,
-    uri: http::Uri,
-) -> Response {
+pub(super) async fn mounts(connection: Connection, headers: HeaderMap, uri: http::Uri) -> Response {
     let admin = is_admin(&connection, &headers, uri.query());
     let mounts: Vec<Value> = connection
         .relay
@@ -53,7 +49,7 @@ pub(super) async fn mounts(
 /// What is below `/api/mounts/`: mount names may hold slashes, so the last
 /// segments decide.
 pub(super) async fn mount(
-    State(connection): State<Connection>,
+    connection: Connection,
     Path(rest): Path<String>,
     method: Method,
     headers: HeaderMap,
@@ -155,11 +151,7 @@ async fn kick(connection: &Connection, mount: &Mount, id: &str) -> Response {
 
 /// What the relay opens itself: an array, for the administrator only, because
 /// it names addresses.
-pub(super) async fn inputs(
-    State(connection): State<Connection>,
-    headers: HeaderMap,
-    uri: http::Uri,
-) -> Response {
+pub(super) async fn inputs(connection: Connection, headers: HeaderMap, uri: http::Uri) -> Response {
     if !is_admin(&connection, &headers, uri.query()) {
         return unauthorized();
     }
@@ -168,7 +160,7 @@ pub(super) async fn inputs(
 
 /// Where audio is passed on to: an array, for the administrator only.
 pub(super) async fn forwards(
-    State(connection): State<Connection>,
+    connection: Connection,
     headers: HeaderMap,
     uri: http::Uri,
 ) -> Response {

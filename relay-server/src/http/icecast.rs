@@ -1,6 +1,5 @@
 //! Routes that Icecast's clients know: titles and the status page.
 
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::json;
@@ -12,7 +11,7 @@ use crate::mount::{Mount, percent_decode_bytes};
 
 /// `/status-json.xsl`. Icecast gives an object for one source and an array for
 /// several; an array always is what its clients understand, too.
-pub(super) async fn status(State(connection): State<Connection>) -> Response {
+pub(super) async fn status(connection: Connection) -> Response {
     let relay = &connection.relay;
     let config = relay.config();
     let sources: Vec<_> = relay
@@ -63,7 +62,7 @@ fn source(mount: &Mount, listen: &str) -> serde_json::Value {
 
 /// `/admin/metadata?mode=updinfo&mount=…&song=…` and SHOUTcast's `/admin.cgi`.
 pub(super) async fn metadata(
-    State(connection): State<Connection>,
+    connection: Connection,
     headers: HeaderMap,
     uri: http::Uri,
     body: String,

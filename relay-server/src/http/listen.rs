@@ -5,7 +5,6 @@ use std::io;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -66,10 +65,7 @@ pub(super) async fn enter(
 }
 
 /// Anything that is no route: a mount or a file.
-pub(super) async fn resource(
-    State(connection): State<Connection>,
-    request: Request<Body>,
-) -> Response {
+pub(super) async fn resource(connection: Connection, request: Request<Body>) -> Response {
     let Some(path) = percent_decode(request.uri().path(), false) else {
         return api::no_such_mount(request.uri().path());
     };

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header;
 
@@ -119,7 +118,7 @@ fn board(
     }
 }
 
-pub(super) async fn metrics(State(connection): State<Connection>) -> Response {
+pub(super) async fn metrics(connection: Connection) -> Response {
     let relay = &connection.relay;
     let mut text = Text(String::with_capacity(4096));
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

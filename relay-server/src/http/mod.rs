@@ -12,14 +12,15 @@ mod pull;
 use std::future::{pending, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use bytes::BytesMut;
+use http::request::Parts;
 use http::{Method, Request, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -73,10 +74,10 @@ pub(crate) async fn serve(relay: &Arc<Relay>, io: Rewind, peer: SocketAddr) -> i
         slot: Arc::default(),
     };
     let slot = connection.slot.clone();
-    let router = router(connection.clone());
-    let service = service_fn(move |request: Request<Incoming>| {
-        let router = router.clone();
-        async move { router.oneshot(request.map(Body::new)).await }
+    let of = connection.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(of.clone());
+        ROUTER.clone().oneshot(request.map(Body::new))
     });
     let mut hyper = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -116,7 +117,19 @@ pub(crate) async fn serve(relay: &Arc<Relay>, io: Rewind, peer: SocketAddr) -> i
     listen::enter(&connection, plan, socket, received).await
 }
 
-fn router(connection: Connection) -> Router {
+/// Made once; the connection comes with each request.
+static ROUTER: LazyLock<Router> = LazyLock::new(router);
+
+impl<S: Sync> FromRequestParts<S> for Connection {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
+        let connection = parts.extensions.get().cloned();
+        connection.ok_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+fn router() -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -136,15 +149,11 @@ fn router(connection: Connection) -> Router {
         )
         .route("/admin.cgi", get(icecast::metadata))
         .fallback(listen::resource)
-        .layer(axum::middleware::from_fn_with_state(
-            connection.clone(),
-            policy::headers,
-        ))
+        .layer(axum::middleware::from_fn(policy::headers))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(connection)
 }
 
-async fn file(State(connection): State<Connection>, request: axum::extract::Request) -> Response {
+async fn file(connection: Connection, request: axum::extract::Request) -> Response {
     let Some(files) = &connection.relay.files else {
         let why = "this relay has no data folder; start it with --data-dir";
         return error(StatusCode::NOT_FOUND, "no_files", why);
@@ -159,7 +168,7 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-async fn readyz(State(connection): State<Connection>) -> Response {
+async fn readyz(connection: Connection) -> Response {
     if connection.relay.is_draining() {
         return error(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -1,6 +1,6 @@
 //! Headers that every answer carries: CORS, isolation, content policy.
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -51,11 +51,7 @@ pub(super) fn may_open_socket(config: &Config, headers: &HeaderMap) -> bool {
 }
 
 /// Answers preflights and adds the headers to every answer.
-pub(super) async fn headers(
-    State(connection): State<Connection>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn headers(connection: Connection, request: Request, next: Next) -> Response {
     let config = connection.relay.config();
     let origin = allow_origin(&config, request.headers());
     let preflight = request.method() == Method::OPTIONS;

@@ -5,7 +5,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -113,11 +112,7 @@ fn failed(name: &str, failure: &Failure) -> Response {
 
 /// `POST /v1/audio/speech`: to the configured upstream, back to the caller,
 /// and into a mount at the same time.
-pub(super) async fn speech(
-    State(connection): State<Connection>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+pub(super) async fn speech(connection: Connection, headers: HeaderMap, body: Bytes) -> Response {
     let relay = &connection.relay;
     let config = relay.config();
     if config.speech_url.is_empty() {

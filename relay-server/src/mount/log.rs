@@ -10,9 +10,9 @@ mod join;
 mod past;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use seamcast_media::units::{MediaDuration, MediaTime};
 use seamcast_protocol::chunk::Header;
 use seamcast_protocol::control::ServerMessage;
@@ -26,6 +26,10 @@ pub use join::{Gap, Join, JoinFrom};
 pub use past::{Past, Reach};
 
 use crate::fanout::wire;
+
+/// Bytes of a block of chunks. The log holds at most one block more than its
+/// limit says; the system gives pages only to what is written.
+const BLOCK: usize = 64 << 10;
 
 /// How much history is kept. At either bound the oldest entries go; the
 /// newest chunk always stays.
@@ -90,6 +94,10 @@ pub trait Notify: Send + Sync {
 /// A mount's stream log.
 pub struct Log {
     epoch: String,
+    /// Where the next chunks are put, one after the other, so that what is
+    /// evicted gives whole pages back: among the short-lived allocations of a
+    /// join storm, each chunk would hold pages of its own for the rest.
+    block: Mutex<BytesMut>,
     ring: RwLock<Ring>,
     subscribers: RwLock<Vec<Arc<dyn Notify>>>,
     past: OnceLock<Arc<dyn Past>>,
@@ -136,6 +144,7 @@ impl Log {
     pub fn new(epoch: impl Into<String>, limits: Limits) -> Arc<Self> {
         Arc::new(Self {
             epoch: epoch.into(),
+            block: Mutex::default(),
             ring: RwLock::new(Ring {
                 limits,
                 ..Ring::default()
@@ -215,11 +224,19 @@ impl Log {
             duration: chunk.duration.ticks(),
             ingest_time,
         };
+        let wire = {
+            let mut block = self.block.lock().unwrap_or_else(PoisonError::into_inner);
+            let needed = chunk.payload.len() + wire::OVERHEAD;
+            if block.capacity() < needed {
+                *block = BytesMut::with_capacity(BLOCK.max(needed));
+            }
+            wire::Wire::new_in(&mut block, &header, chunk.payload)
+        };
         let kind = Kind::Chunk(Chunk {
             header,
             generation,
             tags,
-            wire: wire::Wire::new(&header, chunk.payload),
+            wire,
         });
         self.push(chunk.media_time, |_| kind).then_some(seq)
     }
@@ -664,5 +681,30 @@ mod tests {
         });
         assert_eq!(log.append(chunk(b""), 0), None);
         assert_eq!(log.append(chunk(b"x"), 0), Some(0));
+    }
+
+    #[test]
+    fn chunks_of_every_length_come_out_of_the_blocks_as_they_went_in() {
+        let log = log(Limits {
+            bytes: 300_000,
+            ..Limits::default()
+        });
+        let lengths = [1, 1000, 30_000, 40_000, 65_536, 70_000, 5, 64_000, 1500];
+        let payload = |n: usize| vec![n as u8; lengths[n % lengths.len()]];
+        for n in 0..60 {
+            let chunk = NewChunk {
+                media_time: MediaTime::ZERO + ms(n as u64 * 100),
+                duration: ms(100),
+                flags: Flags::SYNC,
+                payload: &payload(n),
+            };
+            assert_eq!(log.append(chunk, 0), Some(n as u64));
+            let mut held = Vec::new();
+            assert!(log.read(log.head().oldest, 99, &mut held));
+            for chunk in held.iter().filter_map(|entry| entry.chunk()) {
+                let wanted = payload(chunk.header.seq as usize);
+                assert_eq!(chunk.wire.payload(), wanted);
+            }
+        }
     }
 }
