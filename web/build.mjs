@@ -4,7 +4,7 @@
  * modules and their glue in `dist/player/` (`cargo xtask web` puts them there).
  */
 import { build } from 'esbuild';
-import { cpSync, existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -18,27 +18,47 @@ for (const name of ['glue.js', 'player.wasm', 'player-nosimd.wasm']) {
     process.exit(1);
   }
 }
-for (const name of readdirSync(player)) if (/^shared-.*\.js$/.test(name)) rmSync(join(player, name));
-
 const common = /** @type {const} */ ({
   bundle: true, minify: true, format: 'esm', target: 'es2022', absWorkingDir: here, logLevel: 'warning', charset: 'utf8', legalComments: 'none',
 });
 
-/** wasm-bindgen's fallback address would make bundlers look for a file that is not there. */
+/**
+ * wasm-bindgen's fallback address would make bundlers look for a file that is not there, its classes would all be kept,
+ * and no `Engine` is ever left to the garbage collector.
+ */
 const glue = {
   name: 'glue',
   /** @param {import('esbuild').PluginBuild} b */
   setup(b) {
     b.onLoad({ filter: /[\\/]glue\.js$/ }, ({ path }) => ({
-      contents: readFileSync(path, 'utf8').replace(/new URL\('glue[^']*', import\.meta\.url\)/g, 'undefined'),
+      contents: readFileSync(path, 'utf8')
+        .replace(/new URL\('glue[^']*', import\.meta\.url\)/g, 'undefined')
+        .replace(/^if \(Symbol\.dispose\).*$/gm, '')
+        .replaceAll(': new FinalizationRegistry', ': /* @__PURE__ */ new FinalizationRegistry')
+        .replace(/^ *EngineFinalization\..*$/gm, '')
+        .replace(/if \(Object\.getPrototypeOf\(module\)[\s\S]*?else \{[\s\S]*?\n {8}\}/, '({module} = module);'),
       loader: 'js',
     }));
   },
 };
 
-await build({
-  ...common, entryPoints: ['src/index.js', 'src/decoder.js', 'src/element.js', 'src/media-session.js'], outdir: player, splitting: true, chunkNames: 'shared-[hash]', plugins: [glue],
+/** What lies in another file of the package is imported from there. @param {RegExp} filter @param {string} path */
+const from = (filter, path) => ({
+  name: path,
+  /** @param {import('esbuild').PluginBuild} b */
+  setup: (b) => b.onResolve({ filter }, () => ({ path, external: true })),
 });
+const library = from(/\/(clock|core|errors|memory|reconnect|wasm)\.js$/, './worker.js');
+
+/** @param {string} name @param {import('esbuild').Plugin[]} plugins */
+const bundle = (name, ...plugins) => build({ ...common, entryPoints: [`src/${name}.js`], outdir: player, plugins });
+await bundle('worker', glue);
+await bundle('index', library);
+await bundle('element', from(/\/player\.js$/, './index.js'), library);
+// These alone: the decoder for those who only decode, the worklet since not every bundler follows its imports.
+await bundle('decoder', glue);
+await bundle('worklet');
+await bundle('media-session');
 for (const name of ['index.d.ts', 'decoder.d.ts', 'element.d.ts', 'media-session.d.ts']) cpSync(join(here, 'src', name), join(player, name));
 for (const name of ['LICENSE-MIT', 'LICENSE-APACHE', 'THIRD-PARTY.md']) cpSync(join(here, '..', name), join(player, name));
 

@@ -38,13 +38,20 @@ export interface PlayerOptions {
   stretch?: number;
   /** Use this context rather than an own one. The host then resumes and closes it. */
   context?: AudioContext;
-  /** How PCM reaches the context. This version always schedules buffers. */
+  /**
+   * How PCM reaches the context. `'buffers'`: decoded and scheduled, seconds ahead, on the main thread. `'worklet'`: decoded in a
+   * worker and handed straight to the audio thread, through shared memory in a cross-origin isolated page and a port elsewhere, so
+   * that a blocked main thread is inaudible; where the page allows no worker or worklet, and for `srcObject`, as `'buffers'`.
+   * `'auto'` (default) is `'buffers'` in this version. `getStats().output` tells which it is.
+   */
   output?: 'auto' | 'worklet' | 'buffers';
-  /** Where decoding runs. This version always uses the main thread. */
+  /** Where network and decoding run; follows `output`. `'main'` keeps a worker, and with it the worklet, from being used. */
   thread?: 'auto' | 'worker' | 'main';
   /** Address of `player.wasm`; by default beside the script. */
   wasmUrl?: string | URL;
+  /** Address of `worker.js`, which has to be of the page's origin; by default beside the script. */
   workerUrl?: string | URL;
+  /** Address of `worklet.js`; by default beside the script. */
   workletUrl?: string | URL;
   reconnect?: ReconnectOptions | false;
   /** `'auto'` connects as soon as `src` is set, `'none'` (default) on `play()`. */

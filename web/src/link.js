@@ -197,10 +197,10 @@ export class Link {
         this.seeking = false;
         break;
       case 'config':
-        this.#host.work(() => engine.config(notice.generation, notice.container, notice.headers));
+        this.#host.work(() => engine.config(notice.generation, notice.container === 'mpeg', notice.headers));
         break;
       case 'metadata':
-        engine.metadata(notice.at, JSON.stringify(notice.tags));
+        engine.metadata(notice.at, new TextEncoder().encode(JSON.stringify(notice.tags)));
         break;
       case 'gap':
         if (this.seeking) this.seeking = notice.reason !== 'seek';
@@ -242,7 +242,7 @@ export class Link {
       this.#end(engine);
       return;
     }
-    if (this.#serverSaid) error.message += ` (${this.#serverSaid})`;
+    if (this.#serverSaid) error = new PlayerError(error.reason, `${error.detail} (${this.#serverSaid})`, error);
     if (!this.#rejoining) this.#lostAt = now();
     // An address that has never delivered is more likely wrong than down for the moment;
     // a mount that has just played is more likely waiting for its source than gone.

@@ -1,63 +1,72 @@
 // @ts-check
 /**
- * Where sound leaves: a Web Audio context, the player's node in it, and the
- * engine's blocks scheduled there as AudioBufferSourceNodes on whole frames.
+ * Where sound leaves: a Web Audio context and the player's node in it. Blocks come from a
+ * worklet, or are scheduled here as AudioBufferSourceNodes on whole frames.
  */
-import { Output as Scheduler } from '../dist/player/glue.js';
+import { Clock } from './clock.js';
 import { PlayerError } from './errors.js';
+import { sizeOf } from './memory.js';
 
-/** Least time from reading the clock to the start of a block, seconds: the first decode lies in between, and some clocks are read late. */
-const LEAD = 0.05;
-/** How far ahead blocks are scheduled, seconds: what a blocked main thread survives. Costs no latency. */
-const HORIZON = 3;
-/**
- * How far the audio thread may be believed to be ahead of `currentTime`, seconds. Firefox tells the
- * main thread late, the later the busier that is, and a block handed out for a moment gone by is a seam.
- */
-const MAX_LAG = 0.25;
-/** How long an observation of the audio clock counts, milliseconds. */
-const CLOCK_WINDOW = 1000;
 /** Time constant of volume changes, seconds: short enough to feel immediate, long enough not to click. */
 const FADE = 0.012;
+/** What the worklet's memory holds, seconds: the horizon, and as much again that may be cancelled. */
+const MEMORY = 6;
+/** How far off a cut has to lie for a worklet to hear of it in time, seconds. */
+const CUT = 0.015;
 
 /** Whether this page has Web Audio. */
 export const hasWebAudio = () => typeof AudioContext !== 'undefined';
 
+/** Whether this page may have worklets. */
+export const hasWorklet = () => typeof AudioWorkletNode !== 'undefined' && globalThis.isSecureContext === true;
+
+/** Whether memory can be shared with one. */
+export const hasMemory = () => globalThis.crossOriginIsolated === true && typeof SharedArrayBuffer !== 'undefined';
+
 export class Output {
+  /** The first decode lies between reading the clock and a block's start, and some clocks are read late. */
+  lead = 0.05;
+  /** What a blocked main thread survives. Costs no latency. */
+  horizon = 3;
+  shift = 0;
+  starved = 0;
+  #clock = new Clock();
+  /** What may still be cancelled. @type {{node: AudioBufferSourceNode, at: number, end: number}[]} */
+  #sources = [];
+  /** @type {AudioWorkletNode | null} */
+  #reader = null;
+  /** What a `Ring` needs to feed the worklet, once there is one. @type {Promise<import('./ring.js').Way> | undefined} */
+  way;
+  /** Whether somebody has it. */
+  fed = false;
+
   /** @param {AudioContext} [context] The host's; without one the output makes, resumes and closes its own. */
   constructor(context) {
     if (!context && !hasWebAudio()) throw new PlayerError('no_audio', 'AudioContext is missing');
     this.owned = !context;
     this.context = context ?? new AudioContext();
+    this.rate = this.context.sampleRate;
+    this.channels = Math.max(1, this.context.destination.channelCount);
     /** @type {GainNode} */
     this.node = new GainNode(this.context);
     this.node.connect(this.context.destination);
-    /** @type {Scheduler | null} */
-    this.scheduler = null;
-    /** Greatest `currentTime` less wall clock in this window and the one before, ms. */
-    this.clock = { since: 0, now: -Infinity, before: -Infinity };
   }
 
-  /**
-   * The context's present frame: where the audio thread is, which `currentTime` may be behind.
-   * The greatest distance seen lately between the two clocks tells.
-   */
+  get running() {
+    return this.context.state === 'running';
+  }
+
+  // A context tells this itself.
+  set running(_) {}
+
+  /** The context's present frame. */
   get frame() {
-    const { currentTime, sampleRate, state } = this.context;
-    const { clock } = this;
-    const wall = performance.now();
-    if (state !== 'running') {
-      clock.now = clock.before = -Infinity;
-      return Math.round(currentTime * sampleRate);
-    }
-    if (wall - clock.since > CLOCK_WINDOW) {
-      clock.before = wall - clock.since > 2 * CLOCK_WINDOW ? -Infinity : clock.now;
-      clock.now = -Infinity;
-      clock.since = wall;
-    }
-    clock.now = Math.max(clock.now, currentTime * 1000 - wall);
-    const reached = (wall + Math.max(clock.now, clock.before)) / 1000;
-    return Math.round(Math.min(reached, currentTime + MAX_LAG) * sampleRate);
+    return Math.round(this.#clock.at(this.context.currentTime * 1000, this.running) * this.rate / 1000);
+  }
+
+  /** The frame at which a cut made now can take place. */
+  get cut() {
+    return this.frame + (this.#reader ? Math.round(CUT * this.rate) : 0);
   }
 
   /** Seconds from the context's clock to the ear, as far as the browser knows. */
@@ -66,27 +75,59 @@ export class Output {
     return (Number.isFinite(baseLatency) ? baseLatency : 0) + (Number.isFinite(outputLatency) ? outputLatency : 0);
   }
 
-  /** @param {import('../dist/player/glue.js').Engine} engine */
-  attach(engine) {
-    const channels = Math.max(1, this.context.destination.channelCount);
-    engine.setOutput(this.context.sampleRate, channels, LEAD, HORIZON);
-    this.scheduler ??= new Scheduler(this.context, this.node);
+  /* ── Blocks ──────────────────────────────────────────────────────── */
+
+  /** Makes the worklet and returns what a `Ring` needs to feed it. @param {string | URL} [url] */
+  async worklet(url) {
+    const { context, rate, channels } = this;
+    await context.audioWorklet.addModule(url ?? new URL('./worklet.js', import.meta.url));
+    const memory = hasMemory() ? new SharedArrayBuffer(sizeOf(channels, MEMORY * rate)) : null;
+    const { port1: port, port2 } = new MessageChannel();
+    this.#reader = new AudioWorkletNode(context, 'seamcast', {
+      numberOfInputs: 0, outputChannelCount: [channels], processorOptions: { memory, channels },
+    });
+    this.#reader.port.postMessage(port2, [port2]);
+    this.#reader.connect(this.node);
+    return { rate, channels, memory, port, running: this.running };
   }
 
   /** @param {import('../dist/player/glue.js').Engine} engine */
   schedule(engine) {
-    this.scheduler?.schedule(engine, this.frame);
+    const { context, rate } = this;
+    const now = context.currentTime * rate;
+    this.#sources = this.#sources.filter(({ end }) => end >= now);
+    for (let block; (block = engine.nextBlock(this.frame));) {
+      const [at, ...planes] = block;
+      const { length } = planes[0];
+      // The context's own rate and whole frames: nobody resamples or rounds, so neighbours join without a seam.
+      const buffer = context.createBuffer(planes.length, length, rate);
+      planes.forEach((/** @type {Float32Array<ArrayBuffer>} */ plane, /** @type {number} */ c) => buffer.copyToChannel(plane, c));
+      const node = context.createBufferSource();
+      node.buffer = buffer;
+      node.connect(this.node);
+      node.start(at / rate);
+      this.#sources.push({ node, at, end: at + length });
+    }
   }
 
-  /** Silences what starts at or after `frame`, the present one by default. */
+  /** Silences what starts at or after `frame`, and cuts what crosses it. */
   cancel(frame = this.frame) {
-    this.scheduler?.cancel(frame);
+    this.#sources = this.#sources.filter(({ node, at, end }) => {
+      if (at >= frame) node.disconnect();
+      else if (end > frame) node.stop(frame / this.rate);
+      return at < frame;
+    });
   }
+
+  /** Only a worklet fades. */
+  finish() {}
+
+  /* ── Context ─────────────────────────────────────────────────────── */
 
   /** @param {number} gain */
   setGain(gain) {
     const { gain: param } = this.node;
-    if (this.context.state === 'running') param.setTargetAtTime(gain, this.context.currentTime, FADE);
+    if (this.running) param.setTargetAtTime(gain, this.context.currentTime, FADE);
     else param.value = gain;
   }
 
@@ -96,19 +137,18 @@ export class Output {
    */
   async resume(patienceMs) {
     const { context } = this;
-    if (context.state === 'running') return true;
+    if (this.running) return true;
     const resumed = context.resume().then(() => true, () => false);
     let timer;
     const late = new Promise((resolve) => { timer = setTimeout(resolve, patienceMs, false); });
     await Promise.race([resumed, late]);
     clearTimeout(timer);
-    return /** @type {string} */ (context.state) === 'running';
+    return this.running;
   }
 
   async close() {
     this.cancel();
-    this.scheduler?.free();
-    this.scheduler = null;
+    this.#reader?.port.postMessage(null);
     this.node.disconnect();
     if (!this.owned || this.context.state === 'closed') return;
     // What the context has rendered is still on its way to the ear.

@@ -1,31 +1,25 @@
 // @ts-check
-/** The `Player`: ties a source, the engine and the output together, and speaks HTMLMediaElement. */
-import { Engine } from '../dist/player/glue.js';
-import { Appender } from './appender.js';
+/** The `Player`: speaks HTMLMediaElement and owns the context; a `Core`, in a worker or beside it, does the work. */
+import { Core } from './core.js';
 import { PlayerError, describe, domError, toBytes } from './errors.js';
-import { Link } from './link.js';
-import { Output } from './output.js';
+import { Output, hasWorklet } from './output.js';
 import { Ranges } from './ranges.js';
 import { Backoff } from './reconnect.js';
+import { Remote, spawn } from './remote.js';
 import { canPlayType, isSupported } from './support.js';
-import { load } from './wasm.js';
 
 /** @typedef {import('./index.js').PlayerOptions} PlayerOptions */
 /** @typedef {{promise: Promise<void>, resolve: () => void, reject: (e: unknown) => void}} Deferred */
 
-const PUMP_MS = 40;
-/** Appends closer together than this are worked on together. */
-const SOON_MS = 5;
 const TIMEUPDATE_MS = 250;
-const REPORT_MS = 5000;
-/** No media for this long while more is expected: `stalled`, as in HTML. */
-const STALLED_MS = 3000;
 /** A running context whose clock stands still this long is broken and built anew. */
 const FROZEN_MS = 4000;
 /** How long to wait for a context to run before calling it blocked: with and without a gesture so far. */
 const PATIENCE_MS = [1000, 3000];
-/** An endless stream of which nothing is playable is given up after this long. */
-const UNPLAYABLE_MS = 15_000;
+/** Most bytes appended that the engine has not taken. */
+const APPEND_LIMIT = 64 << 20;
+/** Bytes on their way to the engine for which `append()` does not wait. */
+const APPEND_WINDOW = 64 << 10;
 
 /** @returns {Deferred} */
 function defer() {
@@ -61,38 +55,29 @@ export class Player extends EventTarget {
   /** @type {Required<Pick<PlayerOptions, 'mode' | 'preload'>> & PlayerOptions} */
   #options;
   #latency;
-  /** @type {Backoff | null} */
-  #backoff;
   /** @type {Output | null} */
   #output = null;
-  /** @type {Engine | null} */
-  #engine = null;
-  /** @type {Promise<void> | null} */
+  /** @type {Core | Remote | null} */
+  #core = null;
+  /** @type {Promise<Worker | null> | null} */
+  #worker = null;
+  /** @type {Promise<Core | Remote> | null} */
   #starting = null;
   /** Changes with every load, so that late answers of an earlier one are dropped. */
   #load = 0;
 
   /** @type {import('./link.js').Source | null} */
   #source = null;
-  /** @type {Link | null} */
-  #link = null;
-  #appender = new Appender();
   /** `endOfStream()` was called: what is appended next is another stream. */
   #inputEnded = false;
 
   #paused = true;
   #ended = false;
-  /** When #run() last ran, ms, and the timer for its next run. */
-  #ranAt = -Infinity;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #soonTimer;
   #playing = false;
   #readyState = 0;
   #duration = NaN;
   /** @type {PlayerError | null} */
   #error = null;
-  /** Told once what is buffered has been played. @type {PlayerError | null} */
-  #lateError = null;
   /** @type {Deferred | null} */
   #play = null;
   /** @type {Deferred | null} */
@@ -100,15 +85,17 @@ export class Player extends EventTarget {
 
   #volume = 1;
   #muted = false;
-  /** @type {ReturnType<typeof setInterval> | undefined} */
-  #pump = undefined;
   #frozen = { frame: -1, since: 0 };
-  #told = { time: 0, report: 0, stalled: false };
-  /** What the engine last found wrong with the input. */
-  #complaint = '';
-  #engineMs = 0;
-  #playAt = 0;
-  #startupDelay = 0;
+  #toldTime = 0;
+  /** Position shown in a pause, and from a seek to its end. @type {number | null} */
+  #held = null;
+  /** Bytes appended, and what the engine has taken of them. */
+  #sent = 0;
+  #taken = 0;
+  /** Those appended while it was full. @type {{at: number, resolve: () => void, reject: (e: unknown) => void}[]} */
+  #waiting = [];
+  /** Seconds played up to the last `flush()`. */
+  #flushed = 0;
 
   /** @param {PlayerOptions} [options] */
   constructor(options = {}) {
@@ -121,7 +108,8 @@ export class Player extends EventTarget {
     }
     this.#options = { ...options, mode, preload };
     this.#latency = bounds(options.latency);
-    this.#backoff = reconnect === false ? null : new Backoff(reconnect);
+    // Says what is wrong with them here rather than later.
+    if (reconnect !== false) new Backoff(reconnect);
   }
 
   static canPlayType = canPlayType;
@@ -163,23 +151,25 @@ export class Player extends EventTarget {
   async append(chunk) {
     const bytes = toBytes(chunk, 'append');
     if (this.#source) throw domError('append() while a source is set: set src and srcObject to null first', 'InvalidStateError');
-    if (this.#inputEnded || this.#ended) {
-      this.#inputEnded = this.#ended = false;
-      this.#appender.drop();
-      this.#engine?.seek(now(), 0);
-      this.#output?.cancel();
+    if (this.#sent - this.#taken + bytes.length > APPEND_LIMIT) {
+      throw domError(`append() holds ${this.#sent - this.#taken} bytes already: await each append before the next`, 'QuotaExceededError');
     }
-    const taken = this.#appender.push(bytes);
-    taken.catch(() => {});
-    await this.#prepare();
-    this.#soon();
-    return taken;
+    const anew = this.#inputEnded || this.#ended;
+    this.#inputEnded = this.#ended = false;
+    this.#sent += bytes.length;
+    const at = this.#sent - APPEND_WINDOW;
+    // The engine takes it later, the caller may reuse its buffer now.
+    const copy = bytes.slice();
+    const core = await this.#prepare();
+    if (core !== this.#core) return;
+    core.call('append', copy, anew);
+    if (this.#taken < at) await new Promise((resolve, reject) => this.#waiting.push({ at, resolve: () => resolve(undefined), reject }));
   }
 
   endOfStream() {
     if (this.#source) throw domError('endOfStream() belongs to append(); a source ends by itself', 'InvalidStateError');
-    this.#inputEnded = this.#appender.ending = true;
-    this.#run();
+    this.#inputEnded = true;
+    this.#starting?.then((core) => core.call('end'), () => {});
   }
 
   /* ── Playback ────────────────────────────────────────────────────── */
@@ -199,12 +189,11 @@ export class Player extends EventTarget {
     const { promise } = this.#play;
     if (this.#paused) {
       this.#paused = false;
-      this.#playAt = now();
+      this.#held = null;
       this.#emit('play');
       if (!this.#playing) this.#emit('waiting');
-    } else if (this.#playing) {
-      this.#settlePlay();
     }
+    if (this.#playing) this.#settlePlay();
     void this.#begin();
     return promise;
   }
@@ -214,7 +203,7 @@ export class Player extends EventTarget {
     try {
       const output = this.#ensureOutput();
       const gesture = /** @type {any} */ (globalThis.navigator)?.userActivation?.hasBeenActive ? 1 : 0;
-      const [, allowed] = await Promise.all([this.#prepare(), output.resume(PATIENCE_MS[gesture])]);
+      const [core, allowed] = await Promise.all([this.#prepare(), output.resume(PATIENCE_MS[gesture])]);
       if (generation !== this.#load || this.#paused) return;
       if (!allowed) {
         this.#paused = true;
@@ -223,8 +212,8 @@ export class Player extends EventTarget {
         this.#emit('pause');
         return;
       }
-      this.#engine?.play(now());
-      this.#run();
+      if (this.#inputEnded) core.call('end');
+      core.call('play');
     } catch (cause) {
       if (generation === this.#load) this.#fail(cause instanceof PlayerError ? cause : new PlayerError('decode', String(cause), { cause }));
     }
@@ -233,11 +222,12 @@ export class Player extends EventTarget {
   pause() {
     if (this.#paused) return;
     this.#paused = true;
-    this.#playing = false;
-    if (this.#engine && this.#output) {
-      this.#engine.pause(now(), this.#output.frame);
-      this.#run();
+    if (this.#core && this.#output) {
+      const { cut } = this.#output;
+      this.#held = this.#state(cut).time;
+      this.#core.call('pause', cut);
     }
+    this.#playing = false;
     this.#settlePlay(domError('play() was interrupted by pause()', 'AbortError'));
     this.#emit('timeupdate');
     this.#emit('pause');
@@ -248,28 +238,29 @@ export class Player extends EventTarget {
     if (to !== 'live' && !(typeof to === 'number' && to >= 0 && Number.isFinite(to))) {
       throw new TypeError(`seek takes seconds from 0 up or 'live', got ${describe(to)}`);
     }
-    const link = this.#link;
-    if (!link?.framed) throw domError("this source cannot seek: use a Seamcast mount's ws or wss address", 'NotSupportedError');
+    const { framed, seekable } = this.#state();
+    if (!framed) throw domError("this source cannot seek: use a Seamcast mount's ws or wss address", 'NotSupportedError');
     this.#seek?.reject(domError('another seek replaced this one', 'AbortError'));
     const done = this.#seek = defer();
     this.#ended = this.#playing = false;
-    this.#engine?.seek(now(), to === 'live' ? this.seekable.end(0) : to);
-    this.#output?.cancel();
+    this.#held = to === 'live' ? seekable[1] : to;
+    this.#core?.call('seek', to);
     this.#emit('seeking');
     if (!this.#paused) {
       this.#emit('waiting');
-      this.#engine?.play(now());
+      this.#core?.call('play');
     }
-    link.seek(to);
-    this.#run();
     return done.promise;
   }
 
   flush() {
-    this.#appender.drop();
-    const playedSeconds = this.#engine && this.#output ? this.#engine.flush(now(), this.#output.frame) : 0;
+    const frame = this.#output?.cut ?? 0;
+    const total = this.#state(frame).stats.totalDuration ?? 0;
+    const playedSeconds = total - this.#flushed;
+    this.#flushed = total;
     this.#playing = this.#inputEnded = false;
-    this.#run();
+    this.#core?.call('flush', frame);
+    this.#release();
     return { playedSeconds };
   }
 
@@ -277,13 +268,16 @@ export class Player extends EventTarget {
     this.#setSource(null);
     const output = this.#output;
     this.#output = null;
+    const worker = this.#worker;
+    this.#worker = null;
+    void worker?.then((one) => one?.terminate());
     await output?.close();
   }
 
   /* ── State ───────────────────────────────────────────────────────── */
 
   get currentTime() {
-    return this.#engine && this.#output ? this.#engine.currentTime(this.#output.frame) : 0;
+    return this.#held ?? this.#state().time;
   }
 
   set currentTime(seconds) {
@@ -297,12 +291,13 @@ export class Player extends EventTarget {
   }
 
   get buffered() {
-    const held = this.#engine && this.#output ? this.#engine.buffered(this.#output.frame) : [];
-    return new Ranges(held.length === 2 ? [[held[0], held[1]]] : []);
+    const { time, end } = this.#state();
+    return new Ranges([[time, end]]);
   }
 
   get seekable() {
-    return new Ranges(this.#link?.framed ? [this.#link.session.seekable] : []);
+    const { framed, seekable } = this.#state();
+    return new Ranges(framed ? [seekable] : []);
   }
 
   get paused() {
@@ -372,31 +367,25 @@ export class Player extends EventTarget {
   }
 
   get latency() {
-    const delay = this.#output?.delay ?? 0;
-    const age = this.#link?.age(this.currentTime) ?? null;
-    return delay + (age === null ? this.#depth() : Math.max(0, age));
+    const { time, end, age } = this.#state();
+    return (this.#output?.delay ?? 0) + Math.max(0, age ?? end - time);
   }
 
   get targetLatency() {
     return this.getStats().prebuffer;
   }
 
-  #depth() {
-    const { buffered } = this;
-    return buffered.length ? Math.max(0, buffered.end(0) - Math.max(buffered.start(0), this.currentTime)) : 0;
-  }
-
   /** @returns {import('./index.js').PlayerStats} */
   getStats() {
-    const measured = this.#engine && this.#output ? this.#engine.stats(this.#output.frame) : {};
+    const { time, end, bytesReceived, stats } = this.#state();
+    const remote = this.#core instanceof Remote;
     return {
       underrunEvents: 0, underrunDuration: 0, totalDuration: 0, averageLatency: 0, jitterBufferDelay: 0,
-      jitterBufferTargetDelay: 0, arrivalRate: 0, arrivalSpreadP95: 0, predictedSafeStart: 0, prebuffer: 0,
-      resampleRatio: 1, driftPpm: 0, concealedFrames: 0, droppedFrames: 0, stretchedFrames: 0,
-      decodeTimeMs: this.#engineMs, startupDelay: this.#startupDelay,
-      ...measured,
-      bufferDepth: this.#depth(), bytesReceived: this.#bytesReceived(), outputLatency: this.#output?.delay ?? 0,
-      output: 'buffers', thread: 'main',
+      jitterBufferTargetDelay: 0, arrivalRate: 0, arrivalSpreadP95: 0, startupDelay: 0, predictedSafeStart: 0, prebuffer: 0,
+      resampleRatio: 1, driftPpm: 0, concealedFrames: 0, droppedFrames: 0, stretchedFrames: 0, decodeTimeMs: 0,
+      ...stats,
+      bufferDepth: end - time, bytesReceived, outputLatency: this.#output?.delay ?? 0,
+      output: remote ? 'worklet' : 'buffers', thread: remote ? 'worker' : 'main',
     };
   }
 
@@ -407,21 +396,25 @@ export class Player extends EventTarget {
     this.dispatchEvent(detail ? Object.assign(new CustomEvent(type, { detail }), detail) : new Event(type));
   }
 
+  /** @returns {import('./core.js').State} */
+  #state(frame = this.#output?.frame ?? 0) {
+    return this.#core?.state(frame) ?? { frame, time: 0, start: Infinity, end: 0, framed: false, seekable: [0, 0], age: null, bytesReceived: 0, stats: {} };
+  }
+
   #ensureOutput() {
     if (!this.#output) {
       this.#output = new Output(this.#options.context);
       this.#applyGain();
       this.#output.context.addEventListener('statechange', this.#onContext);
-      if (this.#engine) this.#output.attach(this.#engine);
     }
     return this.#output;
   }
 
   #onContext = () => {
     const state = /** @type {string | undefined} */ (this.#output?.context.state);
+    this.#core?.call('running', state === 'running');
     if (this.#paused || !this.#output || state === 'closed') return;
-    if (state === 'running') this.#run();
-    else {
+    if (state !== 'running') {
       // iOS says "interrupted" for calls and alarms; elsewhere "suspended" is the device going away.
       this.#emit('interrupted');
       if (state === 'suspended') void this.#output.context.resume().catch(() => {});
@@ -434,82 +427,71 @@ export class Player extends EventTarget {
     if (this.#output && this.#output.node.gain.value !== gain) this.#output.setGain(gain);
   }
 
-  #bytesReceived() {
-    return this.#link?.bytesReceived ?? this.#appender.bytesReceived;
-  }
-
-  /** Module, engine and connection; once per source. */
+  /** Worker or not, and connection; once per source. */
   #prepare() {
-    const generation = this.#load;
-    this.#starting ??= (async () => {
-      // At once: a socket handed over delivers from now on, and a new one takes its time as the module does.
-      if (this.#source) {
-        this.#link = new Link(this.#source, { mode: this.#options.mode, backoff: this.#backoff }, this.#host);
-        this.#link.connect();
-      }
-      await load(this.#options.wasmUrl);
-      if (generation !== this.#load) throw domError('the source was changed', 'AbortError');
-      const engine = new Engine(this.#options.mode, ...this.#latency);
-      engine.setStretch(this.#options.stretch ?? 0);
-      this.#ensureOutput().attach(engine);
-      this.#engine = engine;
-      this.#pump ??= setInterval(() => this.#run(), PUMP_MS);
-      this.#link?.start(engine);
-    })();
-    return this.#starting;
+    return (this.#starting ??= this.#start(this.#load));
   }
 
-  /** What the link asks of us. @type {import('./link.js').Host} */
-  #host = {
-    work: (work) => {
-      this.#timed(work);
-      this.#run();
-    },
-    emit: (type, detail) => this.#emit(type, detail),
-    fail: (error) => this.#fail(error),
-    lost: (error) => {
-      // What has arrived is still played; the failure is told after it.
-      if (!this.#playing) this.#fail(error);
-      else {
-        this.#lateError = error;
-        this.#engine?.endOfStream(now());
-      }
-    },
-    duration: (seconds) => this.#setDuration(seconds),
-    room: () => (this.#engine ? this.#appender.room(this.#engine) : Promise.resolve()),
-  };
+  /** @param {number} load @returns {Promise<Core | Remote>} */
+  async #start(load) {
+    const { mode, stretch = 0, reconnect, wasmUrl, output: wish = 'buffers', thread } = this.#options;
+    const source = this.#source;
+    const output = this.#ensureOutput();
+    const options = { source, mode, latency: this.#latency, stretch, reconnect, wasmUrl: wasmUrl && new URL(wasmUrl, globalThis.document?.baseURI).href };
+    /** @param {string} type @param {any} [detail] */
+    const tell = (type, detail) => {
+      if (load === this.#load) this.#on(type, detail);
+    };
+    // A socket or stream handed over lives on this thread, and delivers from now on.
+    const remote = wish !== 'buffers' && thread !== 'main' && hasWorklet() && (!source || typeof source === 'string');
+    const core = (remote && await this.#remote(output, load, tell)) || new Core(options, tell);
+    if (load !== this.#load) throw domError('the source was changed', 'AbortError');
+    this.#core = core;
+    if (core instanceof Core) core.attach(output);
+    else {
+      core.call('open', options);
+      core.call('running', output.running);
+    }
+    return core;
+  }
+
+  /**
+   * A worker at one end and a worklet at the other; null where the browser or its policy does not let us.
+   * @param {Output} output @param {number} load @param {(type: string, detail?: any) => void} tell
+   */
+  async #remote(output, load, tell) {
+    this.#worker ??= spawn(this.#options.workerUrl);
+    const [worker, way] = await Promise.all([this.#worker, (output.way ??= output.worklet(this.#options.workletUrl)).catch(() => null)]);
+    if (!worker || !way || load !== this.#load) return null;
+    const remote = new Remote(worker, load, output.rate, tell);
+    if (!output.fed) remote.call('attach', way);
+    output.fed = true;
+    return remote;
+  }
+
+  /** Lets those go on whose appends wait. @param {unknown} [failure] */
+  #release(failure) {
+    for (const { resolve, reject } of this.#waiting.splice(0)) failure ? reject(failure) : resolve();
+  }
 
   /** Ends what was and begins anew with `source`; the output stays. @param {import('./link.js').Source | null} source */
   #setSource(source) {
     this.#load += 1;
     const had = this.#starting !== null;
-    this.#stop();
-    this.#output?.cancel();
-    this.#engine?.free();
-    this.#engine = this.#starting = this.#link = null;
-    this.#appender.drop();
-    this.#appender = new Appender();
+    this.#core?.call('close');
+    this.#core = this.#starting = null;
+    this.#release();
     this.#source = source;
     this.#inputEnded = this.#ended = this.#playing = false;
-    this.#error = this.#lateError = null;
-    this.#readyState = 0;
+    this.#error = this.#held = null;
+    this.#readyState = this.#sent = this.#taken = this.#flushed = 0;
     this.#duration = NaN;
-    this.#complaint = '';
-    this.#engineMs = this.#startupDelay = 0;
-    this.#backoff?.reset();
     const aborted = domError('the source was changed or closed', 'AbortError');
     this.#seek?.reject(aborted);
     this.#seek = null;
     this.#settlePlay(aborted);
     this.#paused = true;
     if (had) this.#emit('emptied');
-  }
-
-  /** Network and clockwork. */
-  #stop() {
-    this.#link?.close();
-    clearInterval(this.#pump);
-    this.#pump = undefined;
   }
 
   /** @param {unknown} [failure] */
@@ -522,62 +504,35 @@ export class Player extends EventTarget {
   /** @param {PlayerError} error */
   #fail(error) {
     if (this.#error) return;
-    this.#stop();
+    this.#core?.call('stop');
     this.#error = error;
     this.#playing = false;
     this.#paused = true;
     this.#settlePlay(error);
     this.#seek?.reject(error);
     this.#seek = null;
+    this.#release(error);
     this.#emit('error', { error });
   }
 
-  /* ── Engine ──────────────────────────────────────────────────────── */
+  /* ── What the core tells ─────────────────────────────────────────── */
 
-  /** A trap leaves the module unusable: it is a failure of ours and said as one. @param {() => void} work */
-  #timed(work) {
-    const began = now();
-    try {
-      work();
-    } catch (cause) {
-      this.#fail(new PlayerError('decode', `the engine failed (${/** @type {Error} */ (cause)?.message ?? cause})`, { cause, remedy: 'reload the page and report the stream' }));
-    }
-    this.#engineMs += now() - began;
-  }
-
-  /** As #run(), but what comes in many small pieces is taken at once and worked on together. */
-  #soon() {
-    const engine = this.#engine;
-    if (!engine || now() - this.#ranAt > SOON_MS) return this.#run();
-    this.#timed(() => this.#appender.drain(engine, now()));
-    this.#soonTimer ??= setTimeout(() => this.#run(), SOON_MS);
-  }
-
-  #run() {
-    clearTimeout(this.#soonTimer);
-    this.#soonTimer = undefined;
-    this.#ranAt = now();
-    const engine = this.#engine;
-    const output = this.#output;
-    if (!engine || !output || this.#error) return;
-    this.#timed(() => {
-      this.#appender.drain(engine, now());
-      const events = engine.poll(now(), output.frame);
-      for (const event of events) if (event.type === 'cancel') output.cancel(event.frame);
-      output.schedule(engine);
-      for (const event of events) {
-        this.#onEngine(event);
-        // A listener may have closed the player or set another source.
-        if (engine !== this.#engine) return;
-      }
-    });
-    if (engine === this.#engine && !this.#error) this.#chores(engine, output);
-  }
-
-  /** @param {any} event */
-  #onEngine(event) {
-    const { type, ...detail } = event;
+  /** @param {string} type @param {any} [detail] */
+  #on(type, detail) {
     switch (type) {
+      case 'state':
+        this.#watch();
+        break;
+      case 'taken':
+        this.#taken = detail.taken;
+        this.#waiting = this.#waiting.filter(({ at, resolve }) => at > this.#taken || resolve());
+        break;
+      case 'fail':
+        this.#fail(detail.error);
+        break;
+      case 'duration':
+        this.#setDuration(detail.seconds);
+        break;
       case 'loadedmetadata':
         this.#readyState = Math.max(this.#readyState, 1);
         if (Number.isNaN(this.#duration)) this.#setDuration(Infinity);
@@ -591,7 +546,6 @@ export class Player extends EventTarget {
       case 'playing':
         this.#playing = true;
         this.#readyState = 4;
-        if (!this.#startupDelay) this.#startupDelay = (now() - this.#playAt) / 1000 + this.#until(event.frame);
         this.#seeked();
         this.#emit(type);
         this.#settlePlay();
@@ -602,32 +556,19 @@ export class Player extends EventTarget {
         if (!this.#paused) this.#emit(type);
         break;
       case 'metadata':
-        this.#emit(type, { at: event.at, tags: event.json ? JSON.parse(event.json) : tagsOf(event.tags) });
-        break;
-      case 'decodeerror':
-        this.#complaint = event.message;
-        this.#emit(type, detail);
-        break;
-      case 'overflow':
-        this.#emit('decodeerror', { message: 'input was dropped: it came faster than it is played and could not be held back', offset: 0, framesLost: 0 });
+        this.#emit(type, { at: detail.at, tags: detail.json ? JSON.parse(detail.json) : tagsOf(detail.tags) });
         break;
       case 'ended':
         this.#finish();
-        break;
-      case 'cancel':
         break;
       default:
         this.#emit(type, detail);
     }
   }
 
-  /** Seconds until a context frame. @param {number} [frame] */
-  #until(frame) {
-    return this.#output && frame !== undefined ? Math.max(0, (frame - this.#output.frame) / this.#output.context.sampleRate) : 0;
-  }
-
   #seeked() {
     if (!this.#seek) return;
+    this.#held = null;
     this.#seek.resolve();
     this.#seek = null;
     this.#emit('timeupdate');
@@ -636,14 +577,6 @@ export class Player extends EventTarget {
 
   #finish() {
     this.#playing = false;
-    if (this.#lateError) {
-      this.#fail(this.#lateError);
-      return;
-    }
-    if (this.#readyState === 0 && this.#bytesReceived()) {
-      this.#fail(this.#unplayable());
-      return;
-    }
     this.#ended = true;
     if (!Number.isFinite(this.#duration)) this.#setDuration(this.currentTime);
     this.#settlePlay();
@@ -653,10 +586,6 @@ export class Player extends EventTarget {
     this.#emit('ended');
   }
 
-  #unplayable() {
-    return new PlayerError('unsupported_media', `${this.#bytesReceived()} bytes arrived and none was playable${this.#complaint && `, ${this.#complaint}`}`);
-  }
-
   /** @param {number} seconds */
   #setDuration(seconds) {
     if (seconds === this.#duration) return;
@@ -664,40 +593,34 @@ export class Player extends EventTarget {
     this.#emit('durationchange');
   }
 
-  /** What is due by the clock. @param {Engine} engine @param {Output} output */
-  #chores(engine, output) {
+  /** What is due by the clock. */
+  #watch() {
+    const output = this.#output;
+    if (!output) return;
     const t = now();
-    const link = this.#link;
-    if (this.#playing && t - this.#told.time >= TIMEUPDATE_MS) {
-      this.#told.time = t;
+    if (this.#playing && t - this.#toldTime >= TIMEUPDATE_MS) {
+      this.#toldTime = t;
       this.#emit('timeupdate');
     }
-    if (t - this.#told.report >= REPORT_MS) {
-      this.#told.report = t;
-      link?.report(this.currentTime, this.#depth(), this.getStats().underrunEvents);
-    }
-    if (!engine.full && !this.#paused) link?.unpark(this.#depth());
-    const late = link?.state === 'open' && !engine.full && !this.#paused && t - link.lastArrival > STALLED_MS;
-    if (late && !this.#told.stalled) this.#emit('stalled');
-    this.#told.stalled = Boolean(late);
-    if (!this.#readyState && this.#complaint && link && t - link.firstArrival > UNPLAYABLE_MS) {
-      this.#fail(this.#unplayable());
-      return;
-    }
     const { frame } = output;
-    if (frame !== this.#frozen.frame || output.context.state !== 'running' || !this.#playing) this.#frozen = { frame, since: t };
-    else if (output.owned && t - this.#frozen.since > FROZEN_MS) this.#rebuild();
+    if (frame !== this.#frozen.frame || !output.running || !this.#playing) this.#frozen = { frame, since: t };
+    else if (output.owned && t - this.#frozen.since > FROZEN_MS) void this.#rebuild(output);
   }
 
-  /** The device behind the context is gone for good (sleep, unplugged): a new context goes on where the old one stood. */
-  #rebuild() {
-    const old = this.#output;
-    if (!old || !this.#engine) return;
+  /** The device behind the context is gone for good (sleep, unplugged): a new context goes on where the old one stood. @param {Output} old */
+  async #rebuild(old) {
+    const core = this.#core;
     this.#emit('interrupted');
+    if (!core || old !== this.#output) return;
     old.context.removeEventListener('statechange', this.#onContext);
     this.#output = null;
     void old.close().catch(() => {});
-    this.#ensureOutput();
-    this.#engine.play(now());
+    const output = this.#ensureOutput();
+    this.#frozen = { frame: -1, since: now() };
+    if (core instanceof Core) return core.attach(output);
+    const way = await (output.way = output.worklet(this.#options.workletUrl));
+    output.fed = true;
+    core.call('attach', way);
+    core.call('running', output.running);
   }
 }

@@ -1,6 +1,6 @@
 // @ts-check
 /** What can be played, and what this browser brings. */
-import { hasWebAudio } from './output.js';
+import { hasMemory, hasWebAudio, hasWorklet } from './output.js';
 import { hasSimd } from './wasm.js';
 
 /** @param {string} type @returns {'' | 'maybe' | 'probably'} */
@@ -19,7 +19,7 @@ export function isSupported() {
     supported: webAudio && webAssembly, webAudio, webAssembly, simd: webAssembly && hasSimd(),
     webSocket: typeof WebSocket !== 'undefined',
     fetchStreams: typeof Response !== 'undefined' && 'body' in Response.prototype,
-    audioWorklet: typeof AudioWorkletNode !== 'undefined' && globalThis.isSecureContext === true,
-    sharedMemory: globalThis.crossOriginIsolated === true && typeof SharedArrayBuffer !== 'undefined',
+    audioWorklet: hasWorklet(),
+    sharedMemory: hasMemory(),
   };
 }

@@ -270,6 +270,11 @@ impl Engine {
         self.slots.pop_front()
     }
 
+    /// Whether everything up to the end of the stream was handed out.
+    pub fn finished(&self) -> bool {
+        self.render.finished() && self.slots.is_empty() && self.next_output() >= self.pcm.end()
+    }
+
     /// One channel of a slot, until the next call that changes the engine.
     pub fn pcm(&self, slot: Slot, channel: usize) -> &[f32] {
         self.pcm.slice(channel, slot.output, slot.frames)

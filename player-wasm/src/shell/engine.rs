@@ -12,7 +12,6 @@ use wasm_bindgen::prelude::*;
 use super::object;
 use crate::engine::{Engine as Core, Event, Payload};
 use crate::prebuffer::{Latency, Mode};
-use crate::schedule::Slot;
 use crate::stream::Format;
 
 #[wasm_bindgen]
@@ -35,74 +34,18 @@ pub struct Engine {
     busy_ms: f64,
 }
 
-/// A run of PCM and the context frame at which it begins.
-#[wasm_bindgen]
-pub struct Block {
-    slot: Slot,
-    planes: Vec<Float32Array>,
-}
-
-#[wasm_bindgen]
-impl Block {
-    /// Context frame of the first sample.
-    #[wasm_bindgen(getter)]
-    pub fn frame(&self) -> f64 {
-        self.slot.context as f64
-    }
-
-    /// Frames held.
-    #[wasm_bindgen(getter)]
-    pub fn length(&self) -> u32 {
-        self.slot.frames as u32
-    }
-
-    /// Channels held: always those given to `setOutput`.
-    #[wasm_bindgen(getter)]
-    pub fn channels(&self) -> u32 {
-        self.planes.len() as u32
-    }
-
-    /// One channel, in JavaScript's memory: it may be transferred.
-    pub fn channel(&self, index: u32) -> Float32Array {
-        match self.planes.get(index as usize) {
-            Some(plane) => plane.clone(),
-            None => Float32Array::new_with_length(0),
-        }
-    }
-
-    /// Copies one channel into `target`, which must have `length` elements.
-    #[wasm_bindgen(js_name = copyChannel)]
-    pub fn copy_channel(&self, index: u32, target: &Float32Array) {
-        if let Some(plane) = self.planes.get(index as usize)
-            && target.length() >= plane.length()
-        {
-            target.set(plane, 0);
-        }
-    }
-}
-
 #[wasm_bindgen]
 impl Engine {
-    /// An idle, paused engine. `mode` is `live` or `complete`; the latency
-    /// bounds are seconds (`0` and `Infinity`: measured, without bounds).
+    /// An idle, paused engine, which may skip to stay near the live edge or never does (`complete`).
+    /// The latency bounds are seconds (`0` and `Infinity`: measured, without bounds).
     #[wasm_bindgen(constructor)]
-    pub fn new(mode: &str, min_latency: f64, max_latency: f64) -> Self {
-        let mode = if mode == "complete" {
-            Mode::Complete
-        } else {
-            Mode::Live
-        };
+    pub fn new(complete: bool, min_latency: f64, max_latency: f64) -> Self {
+        let mode = if complete { Mode::Complete } else { Mode::Live };
         Self {
             core: Core::new(mode, latency(min_latency, max_latency)),
             input: Vec::new(),
             busy_ms: 0.0,
         }
-    }
-
-    /// Changes the latency bounds, seconds.
-    #[wasm_bindgen(js_name = setLatency)]
-    pub fn set_latency(&mut self, min: f64, max: f64) {
-        self.core.set_latency(latency(min, max));
     }
 
     /// Largest time-stretch the prebuffer may ask for, as a fraction (0: off, at most 0.05).
@@ -150,9 +93,9 @@ impl Engine {
         self.busy_ms += performance_now() - began;
     }
 
-    /// A `config` message: `container` is `ogg` or `mpeg`, `headers` its decoded bytes.
-    pub fn config(&mut self, generation: u32, container: &str, headers: &Uint8Array) {
-        let container = if container == "mpeg" {
+    /// A `config` message: its container and its decoded `headers`.
+    pub fn config(&mut self, generation: u32, mpeg: bool, headers: &Uint8Array) {
+        let container = if mpeg {
             Container::Mpeg
         } else {
             Container::Ogg
@@ -167,11 +110,12 @@ impl Engine {
         self.core.gap();
     }
 
-    /// A `metadata` message: `json` comes back in a `metadata` event when
-    /// media time `at` is audible.
-    pub fn metadata(&mut self, at: f64, json: &str) {
-        self.core
-            .metadata(media(at), Payload::Json(json.to_owned()));
+    /// A `metadata` message: `json`, in UTF-8, comes back as a string in a `metadata` event
+    /// when media time `at` is audible.
+    pub fn metadata(&mut self, at: f64, json: &Uint8Array) {
+        self.take(&json.subarray(0, json.length().min(MAX_MESSAGE)));
+        let json = String::from_utf8_lossy(&self.input).into_owned();
+        self.core.metadata(media(at), Payload::Json(json));
     }
 
     /// The programme's whole length in seconds, when known (`NaN`: unknown).
@@ -242,15 +186,25 @@ impl Engine {
         events
     }
 
-    /// The next block to schedule; call until `undefined` after each `poll`,
-    /// after the events of that `poll` were acted on.
+    /// The next block to schedule, as `[frame, plane, …]`: one plane per channel, in JavaScript's
+    /// memory, so that it may be transferred. Call until `undefined` after each `poll`, after the
+    /// events of that `poll` were acted on. `frame` is the context's present one: a block whose
+    /// start it has passed since the poll is put off.
     #[wasm_bindgen(js_name = nextBlock)]
-    pub fn next_block(&mut self) -> Option<Block> {
+    pub fn next_block(&mut self, frame: f64) -> Option<Array> {
+        self.core.catch_up(whole(frame));
         let slot = self.core.next_slot()?;
-        let planes = (0..self.core.channels())
-            .map(|channel| Float32Array::from(self.core.pcm(slot, channel)))
-            .collect();
-        Some(Block { slot, planes })
+        let block = Array::of1(&JsValue::from(slot.context as f64));
+        for channel in 0..self.core.channels() {
+            block.push(&Float32Array::from(self.core.pcm(slot, channel)));
+        }
+        Some(block)
+    }
+
+    /// Whether everything up to the end of the stream was handed out.
+    #[wasm_bindgen(getter)]
+    pub fn finished(&self) -> bool {
+        self.core.finished()
     }
 
     /// The output starved although blocks were in time (worklet counters): `frames` of silence.
@@ -304,11 +258,6 @@ impl Engine {
     fn take(&mut self, bytes: &Uint8Array) {
         self.input.resize(bytes.length() as usize, 0);
         bytes.copy_to(&mut self.input);
-    }
-
-    /// The core, for an output that reads PCM without a copy in between.
-    pub(super) fn core(&mut self) -> &mut Core {
-        &mut self.core
     }
 }
 

@@ -4,21 +4,25 @@ mod celt_tables;
 mod decoder;
 mod engine;
 mod libc;
-mod output;
 
 pub use decoder::StreamDecoder;
-pub use engine::{Block, Engine};
-pub use output::Output;
+pub use engine::Engine;
 
-use js_sys::{Object, Reflect};
+use js_sys::Object;
 use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen]
+extern "C" {
+    /// `js_sys::Reflect::set`, without the glue that catches what a plain object never throws.
+    #[wasm_bindgen(js_namespace = Reflect, js_name = set)]
+    fn set(object: &Object, name: &str, value: &JsValue) -> bool;
+}
 
 /// A plain object of these fields.
 fn object(fields: &[(&str, JsValue)]) -> Object {
     let object = Object::new();
     for (name, value) in fields {
-        // Fails on frozen objects and proxies only.
-        let _ = Reflect::set(&object, &JsValue::from_str(name), value);
+        set(&object, name, value);
     }
     object
 }

@@ -284,10 +284,12 @@ export default [
         const at = Math.round(listening.context.currentTime * 48000);
         const { playedSeconds } = player.flush();
         await bench.sleep(300);
+        // What was flushed had ended: that is told too.
+        const endings = listening.count('ended');
         await player.append(next);
         player.endOfStream();
         if (player.paused) await listening.play();
-        await listening.wait('ended');
+        await listening.wait('ended', 30_000, endings + 1);
         return { at, playedSeconds, ...await listening.finish('flush') };
       }, { long: long.url, answer: answer.url });
       const recorded = tools.site.take('flush');

@@ -48,7 +48,12 @@ export class Bench {
       page: async (path = '/bench/bench.html?isolated', { tolerate, ...options } = {}) => {
         const page = await (await browser()).page(options);
         pages.push({ page, tolerate });
-        await page.goto(new URL(path, this.#site.origin).href);
+        const url = new URL(path, this.#site.origin);
+        // The whole suite again with another output: SEAMCAST_OUTPUT=worklet, or worklet-port for one without shared memory.
+        const [output, way] = (process.env.SEAMCAST_OUTPUT ?? '').split('-');
+        if (output) url.searchParams.set('output', output);
+        if (way) url.searchParams.delete('isolated');
+        await page.goto(url.href);
         return page;
       },
       relay: async (args) => {

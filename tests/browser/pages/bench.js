@@ -185,6 +185,8 @@ class Listening {
   static async start({ module = '/seamcast/player/index.js', rate, context: own = true, options = {}, channels = 2 }) {
     const listening = new Listening();
     const { Player } = await import(module);
+    const output = new URLSearchParams(location.search).get('output');
+    if (output) options = { output, ...options };
     listening.context = own ? await context(rate) : undefined;
     listening.player = new Player(own ? { ...options, context: listening.context } : options);
     listening.context ??= listening.player.context;

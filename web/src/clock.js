@@ -1,0 +1,36 @@
+// @ts-check
+
+/**
+ * How far the audio thread may be believed to be ahead of its last reading, milliseconds. Firefox tells
+ * the main thread late, the later the busier that is, and a block handed out for a moment gone by is a seam.
+ */
+const MAX_LAG = 250;
+/** How long an observation counts, milliseconds. */
+const WINDOW = 1000;
+
+/**
+ * Where the audio thread is, which what can be read of its clock may be behind: the greatest
+ * distance seen lately between that clock and the wall clock tells.
+ */
+export class Clock {
+  #since = 0;
+  /** Greatest reading less wall clock in this window and the one before, ms. */
+  #now = -Infinity;
+  #before = -Infinity;
+
+  /** @param {number} ms The audio clock as read now. @param {boolean} running */
+  at(ms, running) {
+    const wall = performance.now();
+    if (!running) {
+      this.#now = this.#before = -Infinity;
+      return ms;
+    }
+    if (wall - this.#since > WINDOW) {
+      this.#before = wall - this.#since > 2 * WINDOW ? -Infinity : this.#now;
+      this.#now = -Infinity;
+      this.#since = wall;
+    }
+    this.#now = Math.max(this.#now, ms - wall);
+    return Math.min(wall + Math.max(this.#now, this.#before), ms + MAX_LAG);
+  }
+}

@@ -1,0 +1,376 @@
+// @ts-check
+/**
+ * Everything between the network and the output for one source: link, engine, clockwork. Runs on the
+ * main thread or in a worker; methods are called with, and events told in, what can be cloned.
+ */
+import { Engine } from '../dist/player/glue.js';
+import { Appender } from './appender.js';
+import { PlayerError } from './errors.js';
+import { Link } from './link.js';
+import { Backoff } from './reconnect.js';
+import { load } from './wasm.js';
+
+const PUMP_MS = 40;
+/** Appends closer together than this are worked on together. */
+const SOON_MS = 5;
+const TELL_MS = 100;
+const REPORT_MS = 5000;
+/** No media for this long while more is expected: `stalled`, as in HTML. */
+const STALLED_MS = 3000;
+/** An endless stream of which nothing is playable is given up after this long. */
+const UNPLAYABLE_MS = 15_000;
+
+/**
+ * @typedef {object} Sink Where blocks go; frames are the engine's.
+ * @property {number} rate
+ * @property {number} channels
+ * @property {number} lead Least time from reading the clock to the start of a block, seconds.
+ * @property {number} horizon How far ahead blocks are handed out, seconds.
+ * @property {number} shift What the context's clock is ahead of `frame`, in frames.
+ * @property {number} starved Frames for which blocks came late amid a programme.
+ * @property {number} frame
+ * @property {boolean} running
+ * @property {(engine: Engine) => void} schedule
+ * @property {(frame?: number) => void} cancel Silences what starts at or after a frame, the present one by default.
+ * @property {(cut?: boolean) => void} finish
+ *
+ * @typedef {object} Options
+ * @property {import('./link.js').Source | null} source
+ * @property {string} mode
+ * @property {[number, number]} latency
+ * @property {number} stretch
+ * @property {import('./index.js').ReconnectOptions | false} [reconnect]
+ * @property {string | URL} [wasmUrl]
+ *
+ * @typedef {ReturnType<Core['state']>} State
+ */
+
+const now = () => performance.now();
+
+export class Core {
+  /** @type {Engine | null} */
+  #engine = null;
+  /** @type {Link | null} */
+  #link = null;
+  /** @type {Sink | null} */
+  #sink = null;
+  #tell;
+  #appender = new Appender();
+  #wants = false;
+  #playing = false;
+  #closed = false;
+  #stopped = false;
+  /** Whether the engine knows a format. */
+  #format = false;
+  /** What the engine last found wrong with the input. */
+  #complaint = '';
+  /** Told once what is buffered has been played. @type {PlayerError | null} */
+  #lateError = null;
+  /** Context frame at which the present run began. */
+  #start = 0;
+  /** The sink's as last seen. */
+  #starved = 0;
+  #finished = false;
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #pump;
+  /** When #run() last ran, ms, and the timer for its next run. */
+  #ranAt = -Infinity;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #soonTimer;
+  #told = { state: 0, report: 0, stalled: false, taken: 0 };
+
+  /** @param {Options} options @param {(type: string, detail?: any) => void} tell */
+  constructor(options, tell) {
+    this.#tell = tell;
+    const { source, mode, reconnect } = options;
+    // At once: a socket handed over delivers from now on, and a new one takes its time as the module does.
+    if (source) {
+      this.#link = new Link(source, { mode, backoff: reconnect === false ? null : new Backoff(reconnect) }, this.#host);
+      this.#link.connect();
+    }
+    void this.#load(options);
+  }
+
+  /** @param {Options} options */
+  async #load({ wasmUrl, mode, latency, stretch }) {
+    try {
+      await load(wasmUrl);
+    } catch (cause) {
+      this.#fail(/** @type {PlayerError} */ (cause));
+    }
+    if (this.#closed || this.#stopped) return;
+    const engine = this.#engine = new Engine(mode === 'complete', ...latency);
+    engine.setStretch(stretch);
+    if (this.#sink) this.attach(this.#sink);
+    this.#pump = setInterval(() => this.run(), PUMP_MS);
+    if (this.#wants) engine.play(now());
+    this.#link?.start(engine);
+    this.run();
+  }
+
+  /** What the link asks of us. @type {import('./link.js').Host} */
+  #host = {
+    work: (work) => {
+      this.#safely(work);
+      this.run();
+    },
+    emit: (type, detail) => this.#tell(type, detail),
+    fail: (error) => this.#fail(error),
+    lost: (error) => {
+      // What has arrived is still played; the failure is told after it.
+      if (!this.#playing) this.#fail(error);
+      else {
+        this.#lateError = error;
+        this.#engine?.endOfStream(now());
+      }
+    },
+    duration: (seconds) => this.#tell('duration', { seconds }),
+    room: () => (this.#engine ? this.#appender.room(this.#engine) : Promise.resolve()),
+  };
+
+  /* ── Asked from outside ──────────────────────────────────────────── */
+
+  /** @param {string} method @param {any[]} args */
+  call(method, ...args) {
+    /** @type {any} */ (this)[method](...args);
+  }
+
+  /** @param {Sink} sink */
+  attach(sink) {
+    this.#sink = sink;
+    this.#starved = sink.starved;
+    this.#engine?.setOutput(sink.rate, sink.channels, sink.lead, sink.horizon);
+  }
+
+  /** Whether the context runs. @param {boolean} is */
+  running(is) {
+    if (this.#sink) this.#sink.running = is;
+    this.run();
+  }
+
+  play() {
+    this.#wants = true;
+    this.#engine?.play(now());
+    this.run();
+  }
+
+  /** @param {number} frame The context's. */
+  pause(frame) {
+    this.#wants = this.#playing = false;
+    if (this.#sink) this.#engine?.pause(now(), frame - this.#sink.shift);
+    this.run(true);
+  }
+
+  /** @param {number | 'live'} to */
+  seek(to) {
+    const link = this.#link;
+    if (!link) return;
+    this.#anew(to === 'live' ? link.session.seekable[1] : to);
+    link.seek(to);
+    this.run(true);
+  }
+
+  /** @param {number} frame The context's. */
+  flush(frame) {
+    this.#appender.drop();
+    this.#playing = false;
+    if (this.#sink) this.#engine?.flush(now(), frame - this.#sink.shift);
+    this.run(true);
+    this.#sink?.finish(true);
+  }
+
+  /** @param {Uint8Array} bytes @param {boolean} [anew] Whether they begin another stream. */
+  append(bytes, anew) {
+    if (anew) {
+      this.#appender.drop();
+      this.#anew(0);
+    }
+    this.#appender.push(bytes);
+    this.#soon();
+  }
+
+  end() {
+    this.#appender.ending = true;
+    this.run();
+  }
+
+  /** Ends network and clockwork. */
+  stop() {
+    this.#stopped = true;
+    this.#link?.close();
+    clearInterval(this.#pump);
+    clearTimeout(this.#soonTimer);
+  }
+
+  close() {
+    this.stop();
+    this.#closed = true;
+    this.#sink?.cancel();
+    this.#sink?.finish(true);
+    this.#engine?.free();
+    this.#engine = null;
+  }
+
+  /** Everything there is to know, at a frame of the context. */
+  state(frame = this.#sink ? this.#sink.frame + this.#sink.shift : 0) {
+    const at = frame - (this.#sink?.shift ?? 0);
+    const engine = this.#engine;
+    const time = engine?.currentTime(at) ?? 0;
+    return {
+      frame, time,
+      /** From which frame on time passes; Infinity: it stands. */
+      start: this.#playing ? this.#start : Infinity,
+      end: engine ? engine.buffered(at)[1] : 0,
+      framed: this.#link?.framed ?? false,
+      seekable: this.#link?.session.seekable ?? [0, 0],
+      age: this.#link?.age(time) ?? null,
+      bytesReceived: this.#link?.bytesReceived ?? this.#appender.bytesReceived,
+      stats: /** @type {any} */ (engine?.stats(at)),
+    };
+  }
+
+  /* ── Inside ──────────────────────────────────────────────────────── */
+
+  /** What comes next is another join. @param {number} seconds Where it lies, if it does not say. */
+  #anew(seconds) {
+    this.#playing = false;
+    this.#engine?.seek(now(), seconds);
+    this.#sink?.cancel();
+    this.#sink?.finish(true);
+    if (this.#wants) this.#engine?.play(now());
+  }
+
+  /** @param {PlayerError} error */
+  #fail(error) {
+    if (this.#stopped) return;
+    this.stop();
+    this.#tell('fail', { error });
+  }
+
+  /** A trap leaves the module unusable: it is a failure of ours and said as one. @param {() => void} work */
+  #safely(work) {
+    try {
+      work();
+    } catch (cause) {
+      this.#fail(new PlayerError('decode', `the engine failed (${/** @type {Error} */ (cause)?.message ?? cause})`, { cause, remedy: 'reload the page and report the stream' }));
+    }
+  }
+
+  /** As run(), but what comes in many small pieces is taken at once and worked on together. */
+  #soon() {
+    const engine = this.#engine;
+    if (!engine || now() - this.#ranAt > SOON_MS) return this.run();
+    this.#safely(() => this.#drain(engine));
+    this.#soonTimer ??= setTimeout(() => this.run(), SOON_MS);
+  }
+
+  /** @param {Engine} engine */
+  #drain(engine) {
+    this.#appender.drain(engine, now());
+    const { taken } = this.#appender;
+    if (taken !== this.#told.taken && !engine.full) {
+      this.#told.taken = taken;
+      this.#tell('taken', { taken });
+    }
+  }
+
+  /** @param {boolean} [tell] Whether what changed is to be told at once. */
+  run(tell = false) {
+    clearTimeout(this.#soonTimer);
+    this.#soonTimer = undefined;
+    this.#ranAt = now();
+    const engine = this.#engine;
+    const sink = this.#sink;
+    if (!engine || !sink || this.#stopped) return;
+    /** @type {any[]} */
+    let events = [];
+    this.#safely(() => {
+      this.#drain(engine);
+      const { frame } = sink;
+      const late = sink.starved - this.#starved;
+      if (late > 0) {
+        this.#starved += late;
+        engine.noteStarved(late);
+        events.push({ type: 'underrun', mediaTime: engine.currentTime(frame), silenceMs: late * 1000 / sink.rate });
+      }
+      events.push(...engine.poll(now(), frame));
+      for (const event of events) if (event.type === 'cancel') sink.cancel(event.frame);
+      sink.schedule(engine);
+      if (engine.finished && !this.#finished) sink.finish();
+      this.#finished = engine.finished;
+    });
+    const before = this.#playing;
+    for (const event of events) {
+      this.#on(event, sink);
+      // A listener may have closed the player or set another source.
+      if (this.#stopped) return;
+    }
+    this.#chores(engine);
+    const t = now();
+    if (!tell && before === this.#playing && t - this.#told.state < TELL_MS) return;
+    this.#told.state = t;
+    this.#tell('state', this.state());
+  }
+
+  /** @param {any} event @param {Sink} sink */
+  #on({ type, ...detail }, sink) {
+    switch (type) {
+      case 'cancel': return;
+      case 'playing':
+        this.#playing = true;
+        this.#start = detail.frame + sink.shift;
+        this.#tell('state', this.state());
+        break;
+      case 'waiting':
+        this.#playing = false;
+        break;
+      case 'loadedmetadata':
+        this.#format = true;
+        break;
+      case 'decodeerror':
+        this.#complaint = detail.message;
+        break;
+      case 'overflow':
+        this.#tell('decodeerror', { message: 'input was dropped: it came faster than it is played and could not be held back', offset: 0, framesLost: 0 });
+        return;
+      case 'ended': {
+        this.#playing = this.#wants = false;
+        const error = this.#lateError ?? (!this.#format && this.#bytes ? this.#unplayable() : null);
+        this.#tell('state', this.state());
+        if (error) return this.#fail(error);
+        break;
+      }
+      default:
+    }
+    this.#tell(type, detail);
+  }
+
+  get #bytes() {
+    return this.#link?.bytesReceived ?? this.#appender.bytesReceived;
+  }
+
+  #unplayable() {
+    return new PlayerError('unsupported_media', `${this.#bytes} bytes arrived and none was playable${this.#complaint && `, ${this.#complaint}`}`);
+  }
+
+  /** What is due by the clock. @param {Engine} engine */
+  #chores(engine) {
+    const link = this.#link;
+    if (!link) return;
+    const t = now();
+    const told = this.#told;
+    const waits = !engine.full && this.#wants;
+    if (t - told.report >= REPORT_MS || (waits && link.state === 'parked')) {
+      const { time, end, stats } = this.state();
+      if (waits) link.unpark(end - time);
+      if (t - told.report >= REPORT_MS) {
+        told.report = t;
+        link.report(time, end - time, stats.underrunEvents);
+      }
+    }
+    const late = link.state === 'open' && waits && t - link.lastArrival > STALLED_MS;
+    if (late && !told.stalled) this.#host.emit('stalled');
+    told.stalled = late;
+    if (!this.#format && this.#complaint && t - link.firstArrival > UNPLAYABLE_MS) this.#fail(this.#unplayable());
+  }
+}

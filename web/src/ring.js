@@ -1,0 +1,86 @@
+// @ts-check
+/** The engine's side of the worklet: blocks go through shared memory, or through a port where there is none. */
+import { Clock } from './clock.js';
+import { ANEW, BLOCK, CANCEL, COMMANDS, DONE, Memory } from './memory.js';
+
+const QUANTUM = 128;
+
+/** @typedef {{rate: number, channels: number, port: MessagePort, memory: SharedArrayBuffer | null, running: boolean}} Way */
+
+export class Ring {
+  lead = 0.05;
+  /** Frames by which the context's clock is ahead of ours: it went on while blocks were late. */
+  shift = 0;
+  /** Those of them amid a programme. */
+  starved = 0;
+  #clock = new Clock();
+  /** What the reader last told, in our frames. */
+  #reached = 0;
+  #written = 0;
+
+  /** @param {Way} way */
+  constructor({ rate, channels, port, memory, running }) {
+    this.rate = rate;
+    this.channels = channels;
+    this.running = running;
+    // A port may stall together with the main thread (WebKit): what was sent before has to last.
+    this.horizon = memory ? 3 : 6;
+    this.port = port;
+    this.memory = memory && new Memory(memory, channels);
+    port.onmessage = ({ data: [reached, shift, starved] }) => this.#told(reached, shift, starved);
+  }
+
+  /** @param {number} reached @param {number} shift @param {number} starved */
+  #told(reached, shift, starved) {
+    this.starved = starved;
+    // Once it has waited, what was observed of it before is too early.
+    if (shift !== this.shift) this.#clock = new Clock();
+    this.#reached = reached;
+    this.shift = shift;
+  }
+
+  get frame() {
+    if (this.memory) {
+      const { counts } = this.memory;
+      const quanta = Atomics.load(counts, 2);
+      const shift = Atomics.load(counts, 3);
+      this.#told(quanta * QUANTUM - shift, shift, Atomics.load(counts, 4));
+    }
+    return Math.round(this.#clock.at(this.#reached / this.rate * 1000, this.running) * this.rate / 1000);
+  }
+
+  /** @param {import('../dist/player/glue.js').Engine} engine */
+  schedule(engine) {
+    for (;;) {
+      // Only a context that stands still lets so many pile up.
+      if (this.memory && this.#written - Atomics.load(this.memory.counts, 1) > COMMANDS - 9) return;
+      const block = engine.nextBlock(this.frame);
+      if (!block) return;
+      const [at, ...planes] = block;
+      this.#tell(BLOCK, at, planes);
+    }
+  }
+
+  cancel(frame = this.frame) {
+    this.#tell(CANCEL, frame);
+  }
+
+  /** What was handed out last is the end of its programme, or (`cut`) has nothing to do with what comes next. */
+  finish(cut = false) {
+    this.#tell(cut ? ANEW : ANEW | DONE, 0);
+  }
+
+  /** @param {number} kind @param {number} at @param {Float32Array[]} [planes] */
+  #tell(kind, at, planes = []) {
+    const { memory } = this;
+    if (!memory) {
+      this.port.postMessage([kind, at, planes], planes.map(({ buffer }) => buffer));
+      return;
+    }
+    const frames = planes[0]?.length ?? 0;
+    if (frames) memory.take(frames).forEach((plane, c) => plane.set(planes[c]));
+    memory.commands.set([kind, at, frames], this.#written % COMMANDS * 3);
+    this.#written += 1;
+    Atomics.store(memory.counts, 0, this.#written);
+  }
+}

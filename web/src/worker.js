@@ -1,0 +1,53 @@
+// @ts-check
+/**
+ * The worker: a `Core` at the other end of a port, and the ring to the audio thread. The same
+ * file is the main thread's library, so that a page downloads what both need only once.
+ */
+import { Core } from './core.js';
+import { PlayerError } from './errors.js';
+import { Ring } from './ring.js';
+
+export { Clock } from './clock.js';
+export { Core } from './core.js';
+export { PlayerError, describe, domError, toBytes } from './errors.js';
+export { sizeOf } from './memory.js';
+export { Backoff } from './reconnect.js';
+export { hasSimd } from './wasm.js';
+
+/** @type {Core | null} */
+let core = null;
+/** @type {Ring | null} */
+let ring = null;
+
+/** Clones would lose what makes an error ours. @param {any} detail */
+const plain = (detail) => {
+  for (const key of ['error', 'cause']) if (detail?.[key] instanceof PlayerError) detail[key] = { ...detail[key] };
+  return detail;
+};
+
+/** @param {MessageEvent} message */
+const take = ({ data: [load, method, ...args] }) => {
+  switch (method) {
+    case 'attach':
+      ring = new Ring(args[0]);
+      core?.attach(ring);
+      break;
+    case 'open':
+      core?.close();
+      core = new Core(args[0], (type, detail) => postMessage([load, type, plain(detail)]));
+      if (ring) core.attach(ring);
+      break;
+    case 'close':
+      core?.close();
+      core = null;
+      break;
+    default:
+      /** @type {any} */ (core)?.[method](...args);
+  }
+};
+
+// By its name, since a host's own worker may import the player.
+if (/** @type {any} */ (globalThis).name === 'seamcast' && !globalThis.document) {
+  addEventListener('message', take);
+  postMessage(null);
+}
