@@ -80,7 +80,8 @@ export class Output {
   /** Makes the worklet and returns what a `Ring` needs to feed it. @param {string | URL} [url] */
   async worklet(url) {
     const { context, rate, channels } = this;
-    await context.audioWorklet.addModule(url ?? new URL('./worklet.js', import.meta.url));
+    // The query is Vite's: it would write so small a file into a `data:` address, which a policy of 'self' forbids.
+    await context.audioWorklet.addModule(url ?? new URL('./worklet.js?no-inline', import.meta.url));
     const memory = hasMemory() ? new SharedArrayBuffer(sizeOf(channels, MEMORY * rate)) : null;
     const { port1: port, port2 } = new MessageChannel();
     this.#reader = new AudioWorkletNode(context, 'seamcast', {
