@@ -71,4 +71,6 @@ await build({
   }],
 });
 await build({ ...common, entryPoints: ['page/page.css'], outfile: join(dist, 'page.css') });
-for (const name of ['index.html', 'icon.svg']) cpSync(join(here, 'page', name), join(dist, name));
+await build({ ...common, entryPoints: ['page/studio.js'], outfile: join(dist, 'studio.js') });
+await build({ ...common, entryPoints: ['page/capture-worklet.js'], outfile: join(dist, 'capture-worklet.js') });
+for (const name of ['index.html', 'studio.html', 'icon.svg']) cpSync(join(here, 'page', name), join(dist, name));
