@@ -49,27 +49,52 @@ struct Serve {
     /// Configuration file (TOML).
     #[arg(long, value_name = "FILE", env = "SEAMCAST_CONFIG")]
     config: Option<PathBuf>,
-    /// Address and port of HTTP.
-    #[arg(long, value_name = "ADDR")]
-    listen: Option<String>,
-    /// Address and port for SHOUTcast/ICY sources.
-    #[arg(long, value_name = "ADDR")]
-    shoutcast_listen: Option<String>,
-    /// Folder for recordings and state.
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<String>,
-    /// Folder of the web page.
-    #[arg(long, value_name = "DIR")]
-    web_dir: Option<String>,
-    /// Make the demo mounts /demo.opus and /demo.mp3.
-    #[arg(long)]
-    demo: bool,
-    /// Log lines as JSON.
-    #[arg(long)]
-    log_json: bool,
     /// Print the effective configuration with comments, and stop.
     #[arg(long)]
     print_config: bool,
+    #[command(flatten)]
+    keys: Keys,
+}
+
+/// A flag for every key of the configuration but secrets, by its variable.
+#[derive(Clone, Debug, Default)]
+struct Keys(Vec<(String, String)>);
+
+impl clap::Args for Keys {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        config::flags().into_iter().fold(command, |command, key| {
+            let Some(flag) = key.flag else {
+                return command;
+            };
+            let mut arg = clap::Arg::new(key.variable).long(flag).help(key.help);
+            arg = arg.value_name("VALUE");
+            if key.switch {
+                arg = arg.num_args(0..=1).default_missing_value("true");
+            }
+            if key.default {
+                arg = arg.help_heading("What mounts have unless they say otherwise");
+            }
+            command.arg(arg)
+        })
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for Keys {
+    fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
+        let given = |variable: &str| matches.get_one::<String>(variable).cloned();
+        let flags = config::flags().into_iter().filter(|key| key.flag.is_some());
+        let all = flags.filter_map(|key| Some((given(&key.variable)?, key.variable)));
+        Ok(Self(all.map(|(text, name)| (name, text)).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 fn main() -> ExitCode {
@@ -133,35 +158,32 @@ fn effective(serve: &Serve) -> anyhow::Result<Config> {
         config_file: serve.config.clone(),
         ..Config::default()
     };
-    if let Some(file) = &serve.config
-        && let Err(mistakes) = config::parse(&read(file)?, &mut config)
+    let flag = |key: &config::Flag| {
+        let found = serve
+            .keys
+            .0
+            .iter()
+            .find(|(name, _)| *name == key.variable)?;
+        Some((format!("--{}", key.flag.as_ref()?), found.1.clone()))
+    };
+    let variable = |key: &config::Flag| {
+        let text = std::env::var(&key.variable).ok();
+        let text = text.filter(|text| !text.is_empty())?;
+        Some((key.variable.clone(), text))
+    };
+    let lookup = |key: &config::Flag| flag(key).or_else(|| variable(key));
+    let text = serve.config.as_deref().map(read).transpose()?;
+    if let Err(mistakes) =
+        config::parse_over(text.as_deref().unwrap_or_default(), &mut config, &lookup)
     {
         let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        anyhow::bail!("{}:\n  {}", file.display(), lines.join("\n  "));
+        let file = serve.config.as_ref();
+        let file = file.map_or_else(String::new, |file| format!("{}:", file.display()));
+        anyhow::bail!("{file}\n  {}", lines.join("\n  "));
     }
-    let apply = |config: &mut Config, from: &dyn Fn(&str) -> Option<String>| {
-        config
-            .apply_env(from)
-            .map_err(|mistakes| anyhow::anyhow!(mistakes.join("\n  ")))
-    };
-    apply(&mut config, &|name| std::env::var(name).ok())?;
-    // Flags are read by the same table as variables.
-    let flags = [
-        ("SEAMCAST_LISTEN", serve.listen.clone()),
-        ("SEAMCAST_SHOUTCAST_LISTEN", serve.shoutcast_listen.clone()),
-        ("SEAMCAST_DATA_DIR", serve.data_dir.clone()),
-        ("SEAMCAST_WEB_DIR", serve.web_dir.clone()),
-        ("SEAMCAST_DEMO", serve.demo.then(|| "true".to_owned())),
-        (
-            "SEAMCAST_LOG_JSON",
-            serve.log_json.then(|| "true".to_owned()),
-        ),
-    ];
-    apply(&mut config, &|name| {
-        let found = flags.iter().find(|(flag, _)| *flag == name);
-        found.and_then(|(_, value)| value.clone())
-    })
-    .map_err(|error| anyhow::anyhow!(error.to_string().replace("SEAMCAST_", "flag for ")))?;
+    config
+        .apply(&lookup)
+        .map_err(|mistakes| anyhow::anyhow!(mistakes.join("\n  ")))?;
     Ok(config)
 }
 

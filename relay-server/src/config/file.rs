@@ -11,7 +11,7 @@ use super::{Config, Forward, Input, Mount, Value};
 /// One mistake in a configuration file. Its author's fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// Line, from 1.
+    /// Line, from 1; 0 when it is not in the file.
     pub line: usize,
     /// The key at fault; empty for a syntax error.
     pub key: String,
@@ -21,7 +21,9 @@ pub struct Mistake {
 
 impl std::fmt::Display for Mistake {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.key.is_empty() {
+        if self.line == 0 {
+            f.write_str(&self.message)
+        } else if self.key.is_empty() {
             write!(f, "line {}: {}", self.line, self.message)
         } else {
             write!(f, "line {}: {}: {}", self.line, self.key, self.message)
@@ -34,6 +36,20 @@ impl std::fmt::Display for Mistake {
 /// # Errors
 /// Every mistake found, in the order of their lines.
 pub fn parse(text: &str, config: &mut Config) -> Result<(), Vec<Mistake>> {
+    parse_over(text, config, &|_| None)
+}
+
+/// As [`parse`], with what variables and flags say of `[defaults]`: it wins
+/// over the file's `[defaults]`, and `[[mount]]` entries begin with it.
+///
+/// # Errors
+/// As there, and one mistake at line 0 for each value of `lookup`'s that makes
+/// no sense.
+pub fn parse_over(
+    text: &str,
+    config: &mut Config,
+    lookup: &dyn Fn(&super::Flag) -> Option<(String, String)>,
+) -> Result<(), Vec<Mistake>> {
     let mut reader = Reader {
         text,
         mistakes: Vec::new(),
@@ -56,6 +72,14 @@ pub fn parse(text: &str, config: &mut Config) -> Result<(), Vec<Mistake>> {
                 "must be a section".into(),
             ),
         }
+    }
+    if let Err(mistakes) = config.defaults.apply(lookup) {
+        let mistakes = mistakes.into_iter().map(|message| Mistake {
+            line: 0,
+            key: String::new(),
+            message,
+        });
+        reader.mistakes.extend(mistakes);
     }
     if let Some(mounts) = table.get("mount") {
         match mounts.get_ref() {

@@ -3,6 +3,7 @@
 
 mod fallback;
 mod file;
+mod flags;
 mod forwards;
 mod input_keys;
 mod inputs;
@@ -15,7 +16,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use fallback::Fallback;
-pub use file::{Mistake, parse, print};
+pub use file::{Mistake, parse, parse_over, print};
+pub use flags::{Flag, flags};
 pub use forwards::{Forward, ForwardKind};
 pub use inputs::{Input, InputKind, Network};
 pub use value::Value;
@@ -292,30 +294,6 @@ impl Config {
             .iter()
             .any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin))
     }
-
-    /// Takes `SEAMCAST_…` variables; `variable` looks one up.
-    ///
-    /// # Errors
-    /// One mistake for each variable that makes no sense.
-    pub fn apply_env(
-        &mut self,
-        variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<(), Vec<String>> {
-        let mut mistakes = Vec::new();
-        for key in keys::TOP {
-            let name = format!("SEAMCAST_{}", key.name.to_ascii_uppercase());
-            if let Some(text) = variable(&name).filter(|text| !text.is_empty())
-                && let Err(why) = (key.set)(self, &Value::Text(text))
-            {
-                mistakes.push(format!("{name}: {why}"));
-            }
-        }
-        if mistakes.is_empty() {
-            Ok(())
-        } else {
-            Err(mistakes)
-        }
-    }
 }
 
 #[cfg(test)]
@@ -323,16 +301,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn environment_and_query() {
-        let mut config = Config::default();
-        let env = |name: &str| match name {
-            "SEAMCAST_LISTEN" => Some("0.0.0.0:9000".to_owned()),
-            "SEAMCAST_SOURCE_PASSWORD" => Some("s3cret".to_owned()),
-            _ => None,
-        };
-        config.apply_env(env).expect("sound");
-        assert_eq!(config.listen.port(), 9000);
-        assert!(!format!("{config:?}").contains("s3cret"));
+    fn queries_set_what_they_may() {
+        let config = Config::default();
         let mut mount = config.mount("/x");
         let query = [("history", "20"), ("token", "x"), ("join", "start")]
             .map(|(a, b)| (a.to_owned(), b.to_owned()));
