@@ -368,6 +368,11 @@ impl Mount {
         self.inner().stats.source_bytes += bytes;
     }
 
+    /// Whether its recording has begun, or is complete.
+    pub(crate) fn was_recorded(&self) -> bool {
+        self.inner().recording.is_some()
+    }
+
     /// Notes how the recording stands.
     pub(crate) fn note_recording(
         &self,

@@ -127,7 +127,8 @@ fn run(
         let now = Instant::now();
         for mount in relay.mounts.all() {
             let known = reels.contains_key(mount.log.epoch());
-            if mount.settings.record && !known && mount.is_ready() && !mount.is_over() {
+            // Also one that is over already: a whole file may arrive between two looks.
+            if mount.settings.record && !known && mount.is_ready() && !mount.was_recorded() {
                 let epoch = mount.log.epoch().to_owned();
                 reels.insert(epoch, Reel::new(mount, root, Arc::default(), syncer, now));
             }
