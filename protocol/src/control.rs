@@ -107,7 +107,8 @@ pub enum ServerMessage {
 pub enum ClientMessage {
     /// Continue from elsewhere: `live`, `start`, `-30`, `25.0` or `EPOCH:SEQ`.
     Seek {
-        /// The join point, as in `?from=`.
+        /// The join point, as in `?from=`; seconds may be a JSON number.
+        #[serde(deserialize_with = "join_point")]
         from: String,
     },
     /// How playback stands; paces catch-up and feeds the metrics.
@@ -126,16 +127,26 @@ pub enum ClientMessage {
     },
 }
 
+/// A join point as text, or as a number of seconds.
+fn join_point<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Point {
+        Text(String),
+        Seconds(serde_json::Number),
+    }
+    Ok(match Point::deserialize(from)? {
+        Point::Text(text) => text,
+        Point::Seconds(seconds) => seconds.to_string(),
+    })
+}
+
 /// Source → relay on a `seamcast.source.v1` socket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum SourceMessage {
     /// The stream's media type, when the URL does not say it; first message only.
-    Format {
-        /// E.g. `audio/ogg` or `audio/x-raw;format=f32le;rate=24000;channels=1`.
-        #[serde(alias = "media_type", alias = "content_type")]
-        media: String,
-    },
+    Format(SourceFormat),
     /// Tags from here on.
     Metadata {
         /// Tag names and values.
@@ -143,6 +154,52 @@ pub enum SourceMessage {
     },
     /// The programme is complete.
     End {},
+}
+
+/// What a source sends: a media type, or raw PCM by its properties.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SourceFormat {
+    /// E.g. `audio/ogg` or `audio/x-raw;format=f32le;rate=24000;channels=1`.
+    #[serde(
+        alias = "media_type",
+        alias = "content_type",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub media: Option<String>,
+    /// Raw PCM: `f32le`, `s16le` and so on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// Raw PCM: frames per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u32>,
+    /// Raw PCM: channels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<u16>,
+}
+
+impl SourceFormat {
+    /// All of it as one media type.
+    pub fn media_type(&self) -> String {
+        let media = self.media.as_deref();
+        let raw = self.format.is_some() || self.rate.is_some() || self.channels.is_some();
+        let mut text = match media {
+            Some(media) => media.to_owned(),
+            None if raw => "audio/x-raw".to_owned(),
+            None => String::new(),
+        };
+        let parameters = [
+            ("format", self.format.clone()),
+            ("rate", self.rate.map(|rate| rate.to_string())),
+            ("channels", self.channels.map(|count| count.to_string())),
+        ];
+        for (name, value) in parameters {
+            if let Some(value) = value {
+                text.push_str(&format!(";{name}={value}"));
+            }
+        }
+        text
+    }
 }
 
 /// Relay → source.
@@ -183,5 +240,31 @@ mod tests {
         let seek: ClientMessage =
             serde_json::from_str(r#"{"type":"seek","from":"-30"}"#).expect("seek");
         assert_eq!(seek, ClientMessage::Seek { from: "-30".into() });
+        for (number, from) in [("-30", "-30"), ("25.5", "25.5"), ("0", "0")] {
+            let text = format!(r#"{{"type":"seek","from":{number}}}"#);
+            let seek: ClientMessage = serde_json::from_str(&text).expect("seconds");
+            assert_eq!(seek, ClientMessage::Seek { from: from.into() });
+        }
+    }
+
+    #[test]
+    fn sources_say_their_format_in_either_way() {
+        for (text, media) in [
+            (r#"{"type":"format","media":"audio/ogg"}"#, "audio/ogg"),
+            (
+                r#"{"type":"format","format":"s16le","rate":24000,"channels":1}"#,
+                "audio/x-raw;format=s16le;rate=24000;channels=1",
+            ),
+            (
+                r#"{"type":"format","content_type":"audio/L16","rate":8000}"#,
+                "audio/L16;rate=8000",
+            ),
+        ] {
+            match serde_json::from_str(text) {
+                Ok(SourceMessage::Format(format)) => assert_eq!(format.media_type(), media),
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+        assert!(serde_json::from_str::<SourceMessage>(r#"{"type":"format","rat":1}"#).is_err());
     }
 }

@@ -78,8 +78,9 @@ pub(super) async fn metadata(
     }
     let fields = Fields::read(&pairs);
     if fields.raw("mode").is_some_and(|mode| mode != b"updinfo") {
-        let why = "mode is not updinfo, the only one there is";
-        return error(StatusCode::BAD_REQUEST, "bad_request", why);
+        let mode = head::shorten(&fields.text("mode").unwrap_or_default());
+        let why = format!("mode {mode:?} is unknown; use mode=updinfo");
+        return error(StatusCode::BAD_REQUEST, "bad_request", &why);
     }
     let relay = &connection.relay;
     let config = relay.config();
@@ -104,7 +105,9 @@ pub(super) async fn metadata(
         return response;
     }
     let Some(mount) = relay.mounts.find(&name).filter(|mount| mount.is_live()) else {
-        return super::api::no_such_mount(&name);
+        let shown = head::shorten(&name);
+        let why = format!("mount {shown:?} has no source now; titles are taken while one feeds it");
+        return error(StatusCode::NOT_FOUND, "no_source", &why);
     };
     let (artist, title) = (fields.text("artist"), fields.text("title"));
     let song = fields.text("song");

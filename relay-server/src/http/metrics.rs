@@ -132,7 +132,7 @@ pub(super) async fn metrics(connection: Connection) -> Response {
     );
     let listeners = relay.fanout.count();
     text.plain(
-        "seamcast_listeners_total",
+        "seamcast_listeners",
         "gauge",
         "Listeners of all mounts.",
         listeners,
@@ -184,7 +184,7 @@ pub(super) async fn metrics(connection: Connection) -> Response {
         }),
         (
             "media_seconds",
-            "counter",
+            "gauge",
             "Programme position of the live edge.",
             |m| m.log.head().end.as_secs_f64(),
         ),

@@ -130,24 +130,28 @@ impl<S: Sync> FromRequestParts<S> for Connection {
 }
 
 fn router() -> Router {
-    Router::new()
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics::metrics))
+    let api = Router::new()
         .route("/api/mounts", get(api::mounts))
         .route("/v1/audio/speech", axum::routing::post(pull::speech))
         .route("/api/inputs", get(api::inputs))
         .route("/api/forwards", get(api::forwards))
         .route("/api/mounts/{*rest}", any(api::mount))
         .route("/api/{*rest}", any(api::unknown))
-        .route("/files/{*path}", any(file))
-        .route("/files/", any(file))
-        .route("/status-json.xsl", get(icecast::status))
         .route(
             "/admin/metadata",
             get(icecast::metadata).post(icecast::metadata),
         )
         .route("/admin.cgi", get(icecast::metadata))
+        .route_layer(axum::middleware::from_fn(policy::body_in_time));
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics::metrics))
+        .route("/files/{*path}", any(file))
+        .route("/files/", any(file))
+        .route("/status-json.xsl", get(icecast::status))
+        .merge(api)
+        .method_not_allowed_fallback(wrong_method)
         .fallback(listen::resource)
         .layer(axum::middleware::from_fn(policy::headers))
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -189,6 +193,14 @@ pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response {
         http::HeaderValue::from_static("no-store"),
     );
     response
+}
+
+/// 405 of a route that does not take every method; the router adds `Allow`.
+async fn wrong_method(request: axum::extract::Request) -> Response {
+    let (method, path) = (request.method(), request.uri().path());
+    let path = crate::ingest::head::shorten(path);
+    let why = format!("{method} makes no sense for {path:?}; Allow says what does");
+    error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &why)
 }
 
 /// 405 with what would be allowed.

@@ -50,6 +50,46 @@ pub(super) fn may_open_socket(config: &Config, headers: &HeaderMap) -> bool {
     own || config.allows_origin(origin)
 }
 
+/// Reads a request's body before its handler runs, within the time that a head
+/// may take: one that never comes must not hold a connection.
+pub(super) async fn body_in_time(
+    connection: Connection,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let limit = connection.relay.config().head_timeout;
+    let whole = tokio::time::timeout(limit, axum::body::to_bytes(body, super::MAX_BODY)).await;
+    let (status, code, why) = match whole {
+        Ok(Ok(bytes)) => return next.run(Request::from_parts(parts, bytes.into())).await,
+        Ok(Err(error)) if is_limit(&error) => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            format!("the body has more than {} bytes", super::MAX_BODY),
+        ),
+        Ok(Err(error)) => (
+            StatusCode::BAD_REQUEST,
+            "bad_request",
+            format!("the body broke: {error}; send it again"),
+        ),
+        Err(_) => (
+            StatusCode::REQUEST_TIMEOUT,
+            "timeout",
+            format!("the body did not arrive within {} s", limit.as_secs_f64()),
+        ),
+    };
+    let mut response = super::error(status, code, &why);
+    response
+        .headers_mut()
+        .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn is_limit(error: &axum::Error) -> bool {
+    std::error::Error::source(error)
+        .is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
+}
+
 /// Answers preflights and adds the headers to every answer.
 pub(super) async fn headers(connection: Connection, request: Request, next: Next) -> Response {
     let config = connection.relay.config();

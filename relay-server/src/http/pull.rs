@@ -29,13 +29,7 @@ pub(super) async fn start(connection: &Connection, name: &str, body: &[u8]) -> R
     }
     let order: Order = match serde_json::from_slice(body) {
         Ok(order) => order,
-        // The message must not repeat the body: it may hold secrets.
-        Err(error) => {
-            let (line, column) = (error.line(), error.column());
-            return bad(&format!(
-                "the body is not {{url, method, headers, body}} as JSON, at line {line}, column {column}"
-            ));
-        }
+        Err(error) => return bad(&format!("pull into mount {name}: {}", wrong(body, &error))),
     };
     let (ask, query) = match order.ask() {
         Ok(asked) => asked,
@@ -69,6 +63,48 @@ pub(super) async fn start(connection: &Connection, name: &str, body: &[u8]) -> R
     tokio::spawn(pull::carry(feed, upstream));
     let told = json!({ "mount": name, "upstream": ask.shown() });
     (StatusCode::ACCEPTED, axum::Json(told)).into_response()
+}
+
+/// What is wrong with an order. Values are not repeated: they may be secrets.
+fn wrong(body: &[u8], error: &serde_json::Error) -> String {
+    let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) else {
+        let (line, column) = (error.line(), error.column());
+        return format!(
+            "the body is not JSON, at line {line}, column {column}; \
+             send {{\"url\": \"https://…\", \"method\": …, \"headers\": {{…}}, \"body\": …}}"
+        );
+    };
+    let Some(order) = value.as_object() else {
+        return "the body is not a JSON object; send {\"url\": \"https://…\"}".into();
+    };
+    for (key, value) in order {
+        let (sound, kind) = match key.as_str() {
+            "url" | "method" | "format" => (value.is_string(), "text"),
+            "headers" => (
+                value
+                    .as_object()
+                    .is_some_and(|all| all.values().all(serde_json::Value::is_string)),
+                "an object of texts",
+            ),
+            "rate" | "channels" | "timeout_ms" => (value.is_u64(), "a whole number"),
+            "body" => continue,
+            other => {
+                let other = crate::ingest::head::shorten(other);
+                return format!(
+                    "key {other:?} is unknown; there are url, method, headers, body, format, \
+                     rate, channels and timeout_ms"
+                );
+            }
+        };
+        let optional = !matches!(key.as_str(), "url" | "headers");
+        if !(sound || value.is_null() && optional) {
+            return format!("{key} is not {kind}");
+        }
+    }
+    if !order.contains_key("url") {
+        return "url is missing; send {\"url\": \"https://…\"}".into();
+    }
+    "a number is out of range".into()
 }
 
 /// `DELETE …/pull`.
@@ -253,5 +289,34 @@ impl http_body::Body for Pieces {
         self.0
             .poll_recv(cx)
             .map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_that_cannot_be_read_say_why() {
+        let why = |body: &str| {
+            let order: Result<Order, _> = serde_json::from_str(body);
+            wrong(body.as_bytes(), &order.err().expect("a wrong order"))
+        };
+        for (body, part) in [
+            ("", "not JSON"),
+            ("[1]", "not a JSON object"),
+            (r#"{"url":1}"#, "url is not text"),
+            (r#"{"method":"GET"}"#, "url is missing"),
+            (r#"{"url":"http://x","foo":"s3cret"}"#, "\"foo\" is unknown"),
+            (r#"{"url":"http://x","headers":{"a":1}}"#, "headers is not"),
+            (r#"{"url":"http://x","rate":"8000"}"#, "rate is not"),
+            (r#"{"url":"http://x","channels":70000}"#, "out of range"),
+        ] {
+            let why = why(body);
+            assert!(
+                why.contains(part) && !why.contains("s3cret"),
+                "{body}: {why}"
+            );
+        }
     }
 }

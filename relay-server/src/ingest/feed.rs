@@ -82,6 +82,29 @@ impl Refusal {
         }
     }
 
+    /// The same, naming the mount it is about.
+    pub(crate) fn about(mut self, mount: &str) -> Self {
+        if !self.message.contains(mount) {
+            self.message = format!("mount {mount}: {}", self.message);
+        }
+        self
+    }
+
+    /// A stable identifier for programs.
+    pub fn code(&self) -> &'static str {
+        match self.status {
+            401 => "unauthorized",
+            403 => "forbidden",
+            408 => "timeout",
+            409 => "conflict",
+            410 => "taken_over",
+            415 => "unsupported_media",
+            501 => "not_implemented",
+            503 => "overloaded",
+            _ => "bad_request",
+        }
+    }
+
     /// The WebSocket close code that says it.
     pub fn close_code(&self) -> u16 {
         use seamcast_protocol::close;
@@ -128,26 +151,37 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Checks credentials and takes the source in.
+    /// Checks credentials, before anything is waited for.
     ///
     /// # Errors
-    /// 401, 403, 409, 415, 400 or 503, in this order of precedence.
-    pub fn open(relay: &Arc<Relay>, request: Request) -> Result<Self, Refusal> {
+    /// 401 or 403.
+    pub fn admit(relay: &Relay, request: &Request) -> Result<(), Refusal> {
         let config = relay.config();
-        let name = request.target.path.clone();
-        let mut settings = config.mount(&name);
+        let name = &request.target.path;
+        let settings = config.mount(name);
         if !auth::may_feed(&config, &settings, &request.presented) {
             let why = if request.presented == Presented::Nothing {
                 format!("mount {name} needs credentials: Basic source:PASSWORD or Bearer TOKEN")
             } else {
                 format!("the credentials are not those of mount {name}")
             };
-            return Err(refused(relay, &request, Refusal::new(401, why)));
+            return Err(refused(relay, request, Refusal::new(401, why)));
         }
-        if !config.may_create(&name) {
+        if !config.may_create(name) {
             let why = format!("mount {name} is not configured, and open_mounts is off");
-            return Err(refused(relay, &request, Refusal::new(403, why)));
+            return Err(refused(relay, request, Refusal::new(403, why)));
         }
+        Ok(())
+    }
+
+    /// Checks credentials and takes the source in.
+    ///
+    /// # Errors
+    /// 401, 403, 409, 415, 400 or 503, in this order of precedence.
+    pub fn open(relay: &Arc<Relay>, request: Request) -> Result<Self, Refusal> {
+        Self::admit(relay, &request)?;
+        let name = request.target.path.clone();
+        let mut settings = relay.config().mount(&name);
         let declared = settings
             .apply_query(&request.target.query)
             .map_err(|why| Refusal::new(400, why))
@@ -327,7 +361,7 @@ impl Feed {
         tracing::warn!(mount = %self.mount.name, peer = %self.info.peer, offset,
             "source refused: {error}");
         Counters::add(&self.relay.counters.refused_sources);
-        error.into()
+        Refusal::from(error).about(&self.mount.name)
     }
 
     fn drain(&mut self, session: &mut Session) -> Result<(), Refusal> {
@@ -488,6 +522,7 @@ impl Drop for Feed {
 }
 
 fn refused(relay: &Relay, request: &Request, refusal: Refusal) -> Refusal {
+    let refusal = refusal.about(&request.target.path);
     Counters::add(&relay.counters.refused_sources);
     tracing::warn!(mount = %request.target.path, peer = %request.info.peer,
         status = refusal.status, "source refused: {refusal}");
@@ -561,8 +596,10 @@ pub async fn run(mut feed: Feed, source: &mut impl Source) -> Result<(), Refusal
             }
             Body::Closed => return feed.finish(),
             Body::Lost(why) => {
-                tracing::info!(mount = %feed.mount.name, "source connection broke: {why}");
-                return Ok(());
+                let name = &feed.mount.name;
+                tracing::info!(mount = %name, "source connection broke: {why}");
+                let why = format!("the body of mount {name} broke: {why}; send it again");
+                return Err(Refusal::new(400, why));
             }
         }
     }

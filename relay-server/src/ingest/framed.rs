@@ -88,18 +88,7 @@ async fn linger(body: &mut Body) {
 
 fn refuse(refusal: &Refusal) -> Response {
     let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
-    let code = match refusal.status {
-        401 => "unauthorized",
-        403 => "forbidden",
-        408 => "timeout",
-        409 => "conflict",
-        410 => "taken_over",
-        415 => "unsupported_media",
-        501 => "not_implemented",
-        503 => "overloaded",
-        _ => "bad_request",
-    };
-    let mut response = error(status, code, &refusal.message);
+    let mut response = error(status, refusal.code(), &refusal.message);
     if status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(
             header::WWW_AUTHENTICATE,

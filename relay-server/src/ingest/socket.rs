@@ -22,6 +22,8 @@ use crate::server::Relay;
 const MAX_MESSAGE: usize = 1 << 20;
 /// How long the first message may take when it must declare the format.
 const FORMAT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the closing handshake may take.
+const CLOSING: Duration = Duration::from_secs(2);
 /// Least time between two acknowledgements.
 const ACK_EVERY: Duration = Duration::from_millis(100);
 
@@ -49,14 +51,17 @@ pub(crate) async fn serve(
         Ok(()) => (1000, String::new()),
         Err(Some(refusal)) => {
             let error = SourceReply::Error {
-                code: refusal.status.to_string(),
+                code: refusal.code().to_owned(),
                 message: refusal.message.clone(),
             };
             let _ = send(&mut socket, &error).await;
             (refusal.close_code(), refusal.message)
         }
-        // The peer is gone.
-        Err(None) => return Ok(()),
+        // The peer is gone, or closed without `end`: its Close is answered (RFC 6455 §5.5.1).
+        Err(None) => {
+            let _ = tokio::time::timeout(CLOSING, socket.flush()).await;
+            return Ok(());
+        }
     };
     let mut end = reason.len().min(120);
     while !reason.is_char_boundary(end) {
@@ -70,7 +75,7 @@ pub(crate) async fn serve(
         let _ = socket.close(Some(frame)).await;
         while let Some(Ok(_)) = socket.next().await {}
     };
-    let _ = tokio::time::timeout(Duration::from_secs(2), closing).await;
+    let _ = tokio::time::timeout(CLOSING, closing).await;
     Ok(())
 }
 
@@ -87,11 +92,14 @@ async fn source(
     socket: &mut Socket,
     mut request: Request,
 ) -> Result<(), Option<Refusal>> {
+    Feed::admit(relay, &request).map_err(Some)?;
     let mut first = None;
     if request.content_type.is_none() && request.target.query("format").is_none() {
         let message = tokio::time::timeout(FORMAT_TIMEOUT, next(socket)).await;
         match message.map_err(|_| Some(Refusal::new(408, "no message within 10 s")))?? {
-            Input::Control(SourceMessage::Format { media }) => request.content_type = Some(media),
+            Input::Control(SourceMessage::Format(format)) => {
+                request.content_type = Some(format.media_type())
+            }
             // Containers need no declaration.
             other => first = Some(other),
         }
@@ -126,7 +134,7 @@ async fn source(
                     (name, value)
                 }));
             }
-            Some(Input::Control(SourceMessage::Format { .. })) => {
+            Some(Input::Control(SourceMessage::Format(_))) => {
                 let why = "format must be the first message, before any audio";
                 return Err(Some(Refusal::new(400, why)));
             }

@@ -54,8 +54,9 @@ impl Target {
             }
         }
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let path = percent_decode(path, false)
-            .ok_or_else(|| format!("mount {path:?} is not proper UTF-8"))?;
+        let path = percent_decode(path, false).ok_or_else(|| {
+            format!("mount {path:?} is not UTF-8; percent-encode its name as UTF-8")
+        })?;
         let path = if path.starts_with('/') {
             path
         } else {
@@ -151,7 +152,8 @@ pub fn check_name(name: &str) -> Result<(), String> {
     }
     if name.len() > MAX_NAME {
         return Err(format!(
-            "the mount's name has {} bytes, at most {MAX_NAME} are taken",
+            "mount {:?} has a name of {} bytes, at most {MAX_NAME} are taken",
+            crate::ingest::head::shorten(name),
             name.len()
         ));
     }
@@ -159,13 +161,19 @@ pub fn check_name(name: &str) -> Result<(), String> {
         .chars()
         .any(|c| c.is_control() || "\\?#\"<>".contains(c))
     {
-        return Err("the mount's name has characters that are not allowed".into());
+        let shown = crate::ingest::head::shorten(name);
+        return Err(format!(
+            "mount {shown:?} has a control character or one of \\ ? # \" < >; leave them out"
+        ));
     }
     if rest
         .split('/')
         .any(|segment| segment.is_empty() || segment == "." || segment == "..")
     {
-        return Err("the mount's name has an empty, \".\" or \"..\" segment".into());
+        let shown = crate::ingest::head::shorten(name);
+        return Err(format!(
+            "mount {shown:?} has an empty, \".\" or \"..\" segment; use a path such as /live.opus"
+        ));
     }
     if is_reserved(name) {
         return Err(format!(

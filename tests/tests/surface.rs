@@ -1,0 +1,243 @@
+//! What users of the relay meet first: answers to mistakes, metrics, the
+//! source socket, recordings of whole files.
+
+mod relay_common;
+
+use std::collections::{HashMap, HashSet};
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use relay_common::{Socket, exchange, read_for};
+use seamcast_protocol::SOURCE_SUBPROTOCOL;
+use tests::support::{Encoding, Pcm, Relay, RelayOptions, Scratch, encode, require};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+fn relay(config: &str) -> Relay {
+    Relay::start_with(&RelayOptions {
+        config: Some(config.to_owned()),
+        ..RelayOptions::default()
+    })
+}
+
+/// A second of Ogg/Opus.
+fn opus() -> Vec<u8> {
+    require(&["ffmpeg"]);
+    let scratch = Scratch::new("surface");
+    let file = scratch.file("a.opus");
+    encode(
+        &Pcm::noise(48_000, 1, 48_000, 0.3, 3),
+        Encoding::Opus(&["-b:a", "64k"]),
+        &file,
+    )
+    .expect("encode");
+    std::fs::read(file).expect("file")
+}
+
+fn put(target: &str, more: &str, body: &[u8]) -> Vec<u8> {
+    let mut request = format!(
+        "PUT {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {}\r\n{more}\
+         Content-Length: {}\r\n\r\n",
+        Relay::PASSWORD,
+        body.len()
+    )
+    .into_bytes();
+    request.extend_from_slice(body);
+    request
+}
+
+/// Every mistake is answered with its mount, its value and a remedy.
+#[test]
+fn errors_name_mount_value_and_remedy() {
+    let relay = relay("");
+    let admin = format!(
+        "Authorization: Bearer {}\r\nConnection: close\r\n",
+        Relay::TOKEN
+    );
+    let post = |path: &str, body: &str| {
+        let length = body.len();
+        format!("POST {path} HTTP/1.1\r\nHost: x\r\n{admin}Content-Length: {length}\r\n\r\n{body}")
+            .into_bytes()
+    };
+    let noise = [0x55; 70_000];
+    for (request, status, parts) in [
+        (put("/a%22b", "", b"x"), 400, &["a\\", "leave them out"][..]),
+        (put("/a//b", "", b"x"), 400, &["/a//b", "/live.opus"]),
+        (
+            put("/n.opus", "", &noise),
+            415,
+            &["mount /n.opus", "Ogg/Opus, MP3, WAV or FLAC"],
+        ),
+        (
+            put("/n.opus?rate=8000&format=f33le", "", b"x"),
+            415,
+            &["mount /n.opus", "f33le", "f32le"],
+        ),
+        (
+            put("/n.opus?join=middle", "", b"x"),
+            400,
+            &["mount /n.opus", "middle", "live"],
+        ),
+        (
+            post("/api/mounts/p.opus/pull", r#"{"url":1}"#),
+            400,
+            &["mount /p.opus", "url is not text"],
+        ),
+        (
+            post("/api/mounts/p.opus/pull", r#"{"uri":"http://x"}"#),
+            400,
+            &["uri", "there are url"],
+        ),
+        (
+            post("/admin/metadata?mode=updinfo&mount=/x.mp3&song=a", ""),
+            404,
+            &["/x.mp3", "has no source now"],
+        ),
+        (
+            post("/api/mounts", ""),
+            405,
+            &["method_not_allowed", "/api/mounts", "allow: GET"],
+        ),
+    ] {
+        let answer = exchange(&relay, &request);
+        let first = String::from_utf8_lossy(&request[..40]).into_owned();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{first}: {answer}"
+        );
+        for part in parts {
+            assert!(answer.contains(part), "{first}: no {part:?} in {answer}");
+        }
+    }
+    // A chunked body whose framing breaks is not taken for a complete one.
+    let mut broken = format!(
+        "PUT /b.opus HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\
+         Transfer-Encoding: chunked\r\n\r\n4\r\nOggS\r\nzz\r\n",
+        Relay::PASSWORD
+    )
+    .into_bytes();
+    broken.extend_from_slice(&noise);
+    let answer = exchange(&relay, &broken);
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+}
+
+/// A body that never comes holds a connection no longer than a head may take.
+#[test]
+fn bodies_of_api_requests_have_a_time_limit() {
+    let relay = relay("head_timeout = \"1s\"\n");
+    for path in [
+        "/api/mounts/x/pull",
+        "/v1/audio/speech",
+        "/admin/metadata?mode=updinfo",
+    ] {
+        let mut socket = TcpStream::connect(relay.address).expect("connect");
+        write!(
+            socket,
+            "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+        )
+        .expect("request");
+        let answer = read_for(&mut socket, Duration::from_secs(15));
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{path}: {answer:?}");
+    }
+}
+
+/// The text format of Prometheus: each family once, with help and type,
+/// samples right below, names that `promtool check metrics` accepts.
+#[test]
+fn metrics_are_sound_prometheus_text() {
+    let relay = relay("");
+    let body = opus();
+    for name in ["/one.opus", "/%E2%82%AC%27.opus"] {
+        let answer = exchange(&relay, &put(name, "", &body));
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    let (status, text) = relay.fetch("/metrics");
+    assert_eq!(status, 200);
+    let mut kinds = HashMap::new();
+    let mut seen = HashSet::new();
+    let mut family = "";
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            family = rest.split(' ').next().expect("name");
+            assert!(rest.len() > family.len() + 4, "no help: {line}");
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').expect("kind");
+            assert_eq!(name, family, "type without help");
+            assert!(matches!(kind, "counter" | "gauge"), "{line}");
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+            assert!(kinds.insert(name, kind).is_none(), "{name} comes twice");
+        } else {
+            let (sample, value) = line.rsplit_once(' ').expect("value");
+            let name = sample.split('{').next().expect("name");
+            assert_eq!(name, family, "sample away from its family");
+            assert!(kinds.contains_key(name), "{line}");
+            assert!(value.parse::<f64>().is_ok_and(f64::is_finite), "{line}");
+            assert!(seen.insert(sample), "{sample} comes twice");
+        }
+    }
+    assert!(seen.contains("seamcast_mount_live{mount=\"/€'.opus\"}"));
+    assert!(seen.contains("seamcast_listeners"), "{seen:?}");
+}
+
+/// A file that arrives whole, faster than the recorder looks, is recorded too.
+#[test]
+fn a_programme_that_arrives_at_once_is_recorded() {
+    let relay = relay("");
+    let body = opus();
+    for _ in 0..2 {
+        let answer = exchange(&relay, &put("/short.opus?record=true", "", &body));
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let limit = Duration::from_secs(20);
+        relay.wait_for("/api/mounts/short.opus", "\"seconds\":1.0", limit);
+    }
+    // Looked at again and again, each is recorded once.
+    std::thread::sleep(Duration::from_secs(1));
+    let folder = relay.scratch.file("recordings/short.opus");
+    let files = std::fs::read_dir(folder).expect("recordings").flatten();
+    let files = files.filter(|file| file.path().extension().is_some_and(|e| e == "opus"));
+    assert_eq!(files.count(), 2);
+}
+
+/// Raw PCM by its properties, acknowledged to the last byte; a Close without
+/// `end` is answered, so that browsers do not report a broken connection.
+#[test]
+fn a_source_socket_takes_a_format_and_answers_a_close() {
+    let relay = relay("");
+    let path = format!("/s.opus?token={}", Relay::PASSWORD);
+    let mut socket = Socket::open(&relay, &path, Some(SOURCE_SUBPROTOCOL));
+    let format = r#"{"type":"format","format":"s16le","rate":24000,"channels":1}"#;
+    socket.send(Message::text(format));
+    socket.send(Message::binary(vec![0; 48_000]));
+    socket.send(Message::text(r#"{"type":"end"}"#));
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let ack = socket.control("ack");
+        assert_eq!(ack["bytes"], 48_000);
+        if ack["media_time"] == 1.0 {
+            break;
+        }
+        assert!(Instant::now() < until, "{ack}");
+    }
+    assert_eq!(socket.close_code(), Some(1000));
+
+    let mut socket = Socket::open(&relay, &path, Some(SOURCE_SUBPROTOCOL));
+    socket.send(Message::binary(opus()));
+    socket.control("ack");
+    let close = CloseFrame {
+        code: 1000.into(),
+        reason: "".into(),
+    };
+    socket.send(Message::Close(Some(close)));
+    assert_eq!(
+        socket.close_code(),
+        Some(1000),
+        "the Close was not answered"
+    );
+
+    let mut socket = Socket::open(&relay, "/s.opus?token=wrong", Some(SOURCE_SUBPROTOCOL));
+    let error = socket.control("error");
+    assert_eq!(error["code"], "unauthorized", "{error}");
+    assert_eq!(socket.close_code(), Some(4501));
+}
