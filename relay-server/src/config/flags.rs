@@ -1,6 +1,7 @@
 //! Keys outside the file: `SEAMCAST_…` variables and command-line flags.
 
-use super::keys::{Key, MOUNT, TOP};
+use super::keys::{Key, TOP};
+use super::mount_keys::MOUNT;
 use super::{Config, Mount, Value};
 
 /// Keys that a process list must not show: variables only.

@@ -155,7 +155,7 @@ impl Feed {
     ///
     /// # Errors
     /// 401 or 403.
-    pub fn admit(relay: &Relay, request: &Request) -> Result<(), Refusal> {
+    pub fn check(relay: &Relay, request: &Request) -> Result<(), Refusal> {
         let config = relay.config();
         let name = &request.target.path;
         let settings = config.mount(name);
@@ -179,7 +179,7 @@ impl Feed {
     /// # Errors
     /// 401, 403, 409, 415, 400 or 503, in this order of precedence.
     pub fn open(relay: &Arc<Relay>, request: Request) -> Result<Self, Refusal> {
-        Self::admit(relay, &request)?;
+        Self::check(relay, &request)?;
         let name = request.target.path.clone();
         let mut settings = relay.config().mount(&name);
         let declared = settings

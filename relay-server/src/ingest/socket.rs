@@ -92,7 +92,7 @@ async fn source(
     socket: &mut Socket,
     mut request: Request,
 ) -> Result<(), Option<Refusal>> {
-    Feed::admit(relay, &request).map_err(Some)?;
+    Feed::check(relay, &request).map_err(Some)?;
     let mut first = None;
     if request.content_type.is_none() && request.target.query("format").is_none() {
         let message = tokio::time::timeout(FORMAT_TIMEOUT, next(socket)).await;
