@@ -596,10 +596,8 @@ pub async fn run(mut feed: Feed, source: &mut impl Source) -> Result<(), Refusal
             }
             Body::Closed => return feed.finish(),
             Body::Lost(why) => {
-                let name = &feed.mount.name;
-                tracing::info!(mount = %name, "source connection broke: {why}");
-                let why = format!("the body of mount {name} broke: {why}; send it again");
-                return Err(Refusal::new(400, why));
+                tracing::info!(mount = %feed.mount.name, "source connection broke: {why}");
+                return Ok(());
             }
         }
     }

@@ -49,10 +49,17 @@ pub(crate) async fn serve(connection: &Connection, request: Request<Body>) -> Re
         Ok(feed) => feed,
         Err(refusal) => return refuse(&refusal),
     };
-    let mut body = Framed(body);
+    let name = feed.mount.name.clone();
+    let mut body = Framed(body, None);
     let outcome = feed::run(feed, &mut body).await;
     match outcome {
-        Ok(()) => closing(StatusCode::OK.into_response()),
+        Ok(()) => match body.1 {
+            None => closing(StatusCode::OK.into_response()),
+            Some(why) => {
+                let why = format!("the body of mount {name} broke: {why}; send it again");
+                refuse(&Refusal::new(400, why))
+            }
+        },
         Err(refusal) => {
             linger(&mut body.0).await;
             refuse(&refusal)
@@ -60,14 +67,18 @@ pub(crate) async fn serve(connection: &Connection, request: Request<Body>) -> Re
     }
 }
 
-struct Framed(Body);
+/// A body, and why it broke.
+struct Framed(Body, Option<String>);
 
 impl feed::Source for Framed {
     async fn next(&mut self) -> feed::Body {
         match self.0.frame().await {
             None => feed::Body::End,
             Some(Ok(frame)) => feed::Body::More(frame.into_data().unwrap_or_else(|_| Bytes::new())),
-            Some(Err(error)) => feed::Body::Lost(error.to_string()),
+            Some(Err(error)) => {
+                self.1 = Some(error.to_string());
+                feed::Body::Lost(error.to_string())
+            }
         }
     }
 }
