@@ -52,11 +52,7 @@ pub(super) fn may_open_socket(config: &Config, headers: &HeaderMap) -> bool {
 
 /// Reads a request's body before its handler runs, within the time that a head
 /// may take: one that never comes must not hold a connection.
-pub(super) async fn body_in_time(
-    connection: Connection,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn body_in_time(connection: Connection, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let limit = connection.relay.config().head_timeout;
     let whole = tokio::time::timeout(limit, axum::body::to_bytes(body, super::MAX_BODY)).await;
