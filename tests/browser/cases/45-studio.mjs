@@ -41,6 +41,7 @@ export default [
   {
     name: 'studio: live sound goes on air and off again',
     relay: true,
+    browsers: ['chromium'],
     limit: 90_000,
     async run(tools) {
       const relay = await tools.relay();
