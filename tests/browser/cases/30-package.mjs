@@ -91,8 +91,9 @@ export default [
       const inNode = await inNodeToo(tools.root, files.map(({ file }) => readFileSync(join(corpus, file))));
       const wrong = files.flatMap(({ file, samples }, n) => {
         const [ours] = inPage[n];
-        if (ours.sha !== inNode[n].sha) return [`${file}: other samples than in Node`];
-        return ours.frames === Number(samples) && ours.errors === 0 ? [] : [`${file}: ${ours.frames} frames of ${samples}, ${ours.errors} errors`];
+        if (ours.sha !== inNode[n].sha || ours.errors !== inNode[n].errors) return [`${file}: other samples or errors than in Node`];
+        // Streams that break the standard's own rules on purpose are decoded whole, but not without a word.
+        return ours.frames === Number(samples) && (ours.errors === 0 || file.includes('nonstandard')) ? [] : [`${file}: ${ours.frames} frames of ${samples}, ${ours.errors} errors`];
       });
       tools.note(`${files.length - wrong.length} of ${files.length} strict files`);
       assert.deepEqual(wrong, []);
