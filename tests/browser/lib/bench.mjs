@@ -5,6 +5,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { compare } from './analysis.mjs';
+import { descendants, sleep } from './process.mjs';
 import { Machine } from './machine.mjs';
 import { relayBinary, Relay } from './relay.mjs';
 import { Site } from './site.mjs';
@@ -32,6 +33,7 @@ export class Bench {
     const key = JSON.stringify([browserName, one.browserOptions ?? {}]);
     const pages = [];
     const closers = [];
+    let used;
     const browser = async () => {
       if (this.#browserKey !== key) {
         await this.#closeBrowser();
@@ -39,7 +41,7 @@ export class Bench {
         this.#browser = await open(this.#machine, one.browserOptions);
         this.#browserKey = key;
       }
-      return this.#browser;
+      return used = this.#browser;
     };
     const tools = {
       browserName, note, site: this.#site, machine: this.#machine, root: this.root,
@@ -92,7 +94,7 @@ export class Bench {
     } catch (error) {
       thrown = error;
     }
-    if (this.#browser) this.versions[browserName] = this.#browser.version;
+    if (used) this.versions[browserName] = used.version;
     const complaints = [];
     for (const { page, tolerate } of pages) {
       try {
@@ -106,8 +108,8 @@ export class Bench {
     for (const closer of closers.reverse()) await Promise.resolve(closer()).catch((error) => complaints.push(String(error)));
     if (thrown) {
       if (complaints.length > 0) thrown.stack += `\n${complaints.join('\n')}`;
-      // A browser that failed a case is not trusted with the next.
-      await this.#closeBrowser();
+      // A browser that failed a case is not trusted with the next. A late case may find that it was left already.
+      if (this.#browser === used) await this.#closeBrowser();
       throw thrown;
     }
     if (complaints.length > 0) throw new Error(`the page complained: ${complaints.join('\n')}`);
@@ -126,10 +128,21 @@ export class Bench {
     return site;
   }
 
+  /** Leaves a browser that may not answer any more. */
+  discardBrowser() {
+    return this.#closeBrowser();
+  }
+
   async #closeBrowser() {
     const browser = this.#browser;
     this.#browser = this.#browserKey = undefined;
-    await browser?.close().catch(() => {});
+    if (!browser) return;
+    const closed = browser.close().then(() => true, () => false);
+    if (await Promise.race([closed, sleep(10_000)])) return;
+    for (const { pid, commandLine } of descendants(process.pid)) {
+      if (!/firefox|chromium|MiniBrowser|WebKit/.test(commandLine)) continue;
+      try { process.kill(pid, 'SIGKILL'); } catch { /* it has ended meanwhile */ }
+    }
   }
 
   async close() {
