@@ -23,7 +23,7 @@ double atan2(double, double);
 /* Brings no 6 kB of argument reduction: see src/shell/celt_tables.rs. */
 #define cos(x) seamcast_cos(x)
 double seamcast_cos(double);
-double exp(double);
+#define exp(x) seamcast_exp(x)
 double exp2(double);
 double log(double);
 double log10(double);
@@ -37,6 +37,18 @@ float expf(float);
 float logf(float);
 float powf(float, float);
 float sinf(float);
+/* CELT's band energies, rounded to float at once: 2^n by bits, the rest by
+   Taylor's series to 1e-11. Three times as fast as the general one. */
+static inline double seamcast_exp(double x) {
+  double n, r;
+  union { long long bits; double value; } power;
+  x = x < -700 ? -700 : x > 700 ? 700 : x;
+  n = __builtin_rint(x * 1.4426950408889634);
+  r = x - n * 0.6931471805599453;
+  power.bits = ((long long)n + 1023) << 52;
+  return power.value * (1 + r * (1 + r * (1 / 2. + r * (1 / 6. + r * (1 / 24. +
+      r * (1 / 120. + r * (1 / 720. + r * (1 / 5040. + r * (1 / 40320. + r / 362880)))))))));
+}
 static inline long lrint(double x) { return (long)__builtin_rint(x); }
 static inline long lrintf(float x) { return (long)__builtin_rintf(x); }
 #endif
