@@ -105,6 +105,8 @@ export class Bench {
       }
       await page.close().catch(() => {});
     }
+    // Firefox's main process has been seen to stall after a few cases: each gets a new one.
+    if (browserName === 'firefox' && used && this.#browser === used) await this.#closeBrowser();
     for (const closer of closers.reverse()) await Promise.resolve(closer()).catch((error) => complaints.push(String(error)));
     if (thrown) {
       if (complaints.length > 0) thrown.stack += `\n${complaints.join('\n')}`;

@@ -20,7 +20,7 @@ class Recorder {
 
   async #worklet(node) {
     const { context } = node;
-    await context.audioWorklet.addModule('/bench/recorder-worklet.js');
+    await prepare(context);
     this.node = new AudioWorkletNode(context, 'bench-recorder', {
       numberOfInputs: 1, numberOfOutputs: 1, outputChannelCount: [1],
       channelCount: this.channels, channelCountMode: 'explicit', channelInterpretation: 'discrete',
@@ -77,7 +77,10 @@ class Recorder {
       planes.forEach((plane, c) => plane.set(block.planes[c], block.first - first));
     }
     const query = new URLSearchParams({ rate: this.context.sampleRate, first, frames, holes: JSON.stringify(holes), channels: this.channels });
-    await fetch(`/recording/${name}?${query}`, { method: 'POST', body: new Blob(planes) });
+    // Not a Blob: Firefox hands those through its main process.
+    const body = new Float32Array(frames * this.channels);
+    planes.forEach((plane, c) => body.set(plane, c * frames));
+    await fetch(`/recording/${name}?${query}`, { method: 'POST', body });
     return { frames, holes };
   }
 }
@@ -132,12 +135,34 @@ async function steady(context) {
   }
 }
 
+/** What a promise gives, or an error about `what` after `ms`. */
+async function within(promise, ms, what) {
+  let timer;
+  const late = new Promise((_, fail) => { timer = setTimeout(() => fail(new Error(`${what} within ${ms} ms`)), ms); });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Loads the recorder into a context's audio thread, which Firefox at times never does. */
+const prepare = (made) => within(made.audioWorklet?.addModule('/bench/recorder-worklet.js'), 5000, 'the recorder was not loaded');
+
 /** A context that runs. */
 async function context(sampleRate) {
-  const made = new AudioContext(sampleRate ? { sampleRate } : undefined);
-  await Promise.race([made.resume(), sleep(5000)]);
-  if (made.state !== 'running') throw new Error(`the context stays ${made.state}; is there an audio device?`);
-  return made;
+  for (let attempt = 1; ; attempt++) {
+    const made = new AudioContext(sampleRate ? { sampleRate } : undefined);
+    await Promise.race([made.resume(), sleep(5000)]);
+    try {
+      if (made.state !== 'running') throw new Error(`the context stays ${made.state}; is there an audio device?`);
+      await prepare(made);
+      return made;
+    } catch (error) {
+      if (attempt === 3) throw error;
+      void made.close().catch(() => {});
+    }
+  }
 }
 
 /** Resolves when `target` fires one of `names`, with the name. */
