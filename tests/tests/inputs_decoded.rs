@@ -4,27 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use tests::support::http::request;
-use tests::support::{
-    Pcm, Program, Relay, RelayOptions, Scratch, align, mpg123_decode, opusdec_decode, require,
-};
+use tests::support::{Pcm, Program, Relay, Scratch, align, mpg123_decode, opusdec_decode, require};
 
 const LIMIT: Duration = Duration::from_secs(60);
-
-fn relay(config: &str) -> Relay {
-    Relay::start_with(&RelayOptions {
-        config: Some(config.to_owned()),
-        ..RelayOptions::default()
-    })
-}
-
-fn fetch(relay: &Relay, path: &str, file: &Path) {
-    Program::new("curl")
-        .args(["-sS", "--fail", "--max-time", "30", "-o"])
-        .arg(file)
-        .arg(relay.url(path))
-        .run()
-        .unwrap_or_else(|error| panic!("{error}\nrelay: {}", relay.process.stderr()));
-}
 
 fn board(relay: &Relay) -> serde_json::Value {
     let token = format!("Authorization: Bearer {}\r\n", Relay::TOKEN);
@@ -67,7 +49,7 @@ fn aac_and_vorbis_files_are_played_whole_one_after_the_other() {
     let whole = std::fs::read(scratch.file("1.m4a")).expect("read");
     std::fs::write(scratch.file("4.m4a"), &whole[..whole.len() / 2]).expect("write");
     std::fs::remove_file(scratch.file("a.wav")).expect("remove");
-    let relay = relay(&format!(
+    let relay = Relay::with_config(&format!(
         "[[mount]]\npath = \"/d.opus\"\nbitrate = \"192k\"\n\
          [[input]]\nkind = \"file\"\nmount = \"/d.opus\"\npath = \"{}\"\n",
         scratch.path().display()
@@ -75,7 +57,7 @@ fn aac_and_vorbis_files_are_played_whole_one_after_the_other() {
     relay.wait_for("/api/mounts/d.opus", "\"title\":\"Named inside\"", LIMIT);
     relay.wait_for("/api/mounts/d.opus", "\"state\":\"ended\"", LIMIT);
     let file = scratch.file("heard.opus");
-    fetch(&relay, "/d.opus?from=start", &file);
+    relay.download("/d.opus?from=start", &file);
     let heard = opusdec_decode(&file).expect("opusdec");
     let status = board(&relay);
     for (number, from) in [(1, 0), (2, 72_000), (3, 144_000)] {
@@ -115,13 +97,13 @@ fn an_m4a_file_becomes_mp3_on_an_mp3_mount() {
         &["-c:a", "aac", "-b:a", "160k"],
         &m4a,
     );
-    let relay = relay(&format!(
+    let relay = Relay::with_config(&format!(
         "[[input]]\nkind = \"file\"\nmount = \"/d.mp3\"\npath = \"{}\"\n",
         m4a.display()
     ));
     relay.wait_for("/api/mounts/d.mp3", "\"state\":\"ended\"", LIMIT);
     let file = scratch.file("heard.mp3");
-    fetch(&relay, "/d.mp3?from=start", &file);
+    relay.download("/d.mp3?from=start", &file);
     let heard = mpg123_decode(&file).expect("mpg123");
     let found = align(&sweep, &heard, 3000);
     assert!(

@@ -3,18 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tests::support::{
-    Encoding, Pcm, Program, Relay, RelayOptions, Scratch, encode, opusdec_decode, require,
-};
+use tests::support::{Encoding, Pcm, Program, Relay, Scratch, encode, opusdec_decode, require};
 
 const LIMIT: Duration = Duration::from_secs(60);
-
-fn relay(config: &str) -> Relay {
-    Relay::start_with(&RelayOptions {
-        config: Some(config.to_owned()),
-        ..RelayOptions::default()
-    })
-}
 
 /// Publishes `file` as it is, at its own pace.
 fn publish(relay: &Relay, file: &Path, path: &str) {
@@ -99,7 +90,7 @@ fn a_file_plays_until_the_source_comes_and_after_it_left() {
         &scratch.file("a.opus"),
     )
     .expect("opus");
-    let relay = relay(&format!(
+    let relay = Relay::with_config(&format!(
         "[[mount]]\npath = \"/radio.opus\"\ntakeover = false\nfallback = \"file:{}\"\n",
         scratch.file("standby.mp3").display()
     ));
@@ -124,7 +115,7 @@ fn another_mount_plays_while_the_source_is_away() {
         &scratch.file("a.opus"),
     )
     .expect("opus");
-    let relay = relay(&format!(
+    let relay = Relay::with_config(&format!(
         "[[mount]]\npath = \"/a.opus\"\nfallback = \"/standby.opus\"\n\
          [[input]]\nkind = \"file\"\nmount = \"/standby.opus\"\npath = \"{}\"\nloop = true\n",
         scratch.file("standby.wav").display()

@@ -1,31 +1,12 @@
 //! `file`, `growing`, `command` and `stdin` inputs, and the push to Icecast.
 
 use std::io::Write as _;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tests::support::http::request;
-use tests::support::{
-    Encoding, Pcm, Program, Relay, RelayOptions, Scratch, encode, opusdec_decode, require,
-};
+use tests::support::{Encoding, Pcm, Program, Relay, Scratch, encode, opusdec_decode, require};
 
 const LIMIT: Duration = Duration::from_secs(30);
-
-fn relay(config: &str) -> Relay {
-    Relay::start_with(&RelayOptions {
-        config: Some(config.to_owned()),
-        ..RelayOptions::default()
-    })
-}
-
-fn fetch(relay: &Relay, path: &str, file: &Path) {
-    Program::new("curl")
-        .args(["-sS", "--fail", "--max-time", "30", "-o"])
-        .arg(file)
-        .arg(relay.url(path))
-        .run()
-        .unwrap_or_else(|error| panic!("{error}\nrelay: {}", relay.process.stderr()));
-}
 
 fn inputs(relay: &Relay) -> serde_json::Value {
     let token = format!("Authorization: Bearer {}\r\n", Relay::TOKEN);
@@ -55,7 +36,7 @@ fn a_playlist_of_every_kind_is_paced_and_whole() {
         "#EXTM3U\none.opus\nmissing.mp3\nbroken.mp3\ntwo.wav\none.opus\n",
     )
     .expect("write");
-    let relay = relay(&format!(
+    let relay = Relay::with_config(&format!(
         "[[input]]\nkind = \"file\"\nmount = \"/list.opus\"\npath = \"{}\"\n",
         scratch.file("list.m3u").display()
     ));
@@ -64,7 +45,7 @@ fn a_playlist_of_every_kind_is_paced_and_whole() {
     let took = began.elapsed().as_secs_f64();
     assert!((5.2..9.0).contains(&took), "6 s were played in {took:.1} s");
     let heard = scratch.file("heard.opus");
-    fetch(&relay, "/list.opus?from=start", &heard);
+    relay.download("/list.opus?from=start", &heard);
     let heard = opusdec_decode(&heard).expect("opusdec");
     assert_eq!(heard.frames(), 3 * 96_000, "gapless between tracks");
     // Passed through frame-exact: the decoder's output is the file's own.
@@ -91,7 +72,7 @@ fn a_folder_is_played_again_and_again() {
     )
     .expect("mp3");
     std::fs::write(scratch.file("cover.jpg"), "x").expect("write");
-    let relay = relay(&format!(
+    let relay = Relay::with_config(&format!(
         "[[input]]\nkind = \"file\"\nmount = \"/loop.mp3\"\npath = \"{}\"\nloop = true\nshuffle = true\n",
         scratch.path().display()
     ));
@@ -119,7 +100,7 @@ fn a_growing_file_is_followed_to_its_end() {
     .expect("opus");
     let whole = std::fs::read(scratch.file("whole.opus")).expect("read");
     let path = scratch.file("grows.opus");
-    let relay = relay(&format!(
+    let relay = Relay::with_config(&format!(
         "[[input]]\nkind = \"growing\"\nmount = \"/g.opus\"\npath = \"{}\"\ntimeout = \"1s\"\n",
         path.display()
     ));
@@ -129,7 +110,7 @@ fn a_growing_file_is_followed_to_its_end() {
         std::thread::sleep(Duration::from_millis(150));
     }
     relay.wait_for("/api/mounts/g.opus", "\"state\":\"ended\"", LIMIT);
-    fetch(&relay, "/g.opus?from=start", &scratch.file("heard.opus"));
+    relay.download("/g.opus?from=start", &scratch.file("heard.opus"));
     let heard = opusdec_decode(&scratch.file("heard.opus")).expect("opusdec");
     let own = opusdec_decode(&scratch.file("whole.opus")).expect("opusdec");
     assert!(
@@ -143,7 +124,7 @@ fn a_growing_file_is_followed_to_its_end() {
 #[test]
 fn a_command_is_restarted_and_its_errors_are_logged() {
     require(&["ffmpeg"]);
-    let relay = relay(
+    let relay = Relay::with_config(
         "[[mount]]\npath = \"/c.opus\"\ngrace = \"20s\"\n[[input]]\nkind = \"command\"\nmount = \"/c.opus\"\n\
          command = \"echo tuning in >&2; ffmpeg -v error -re -f lavfi -i sine=duration=1 -c:a libopus -f ogg -\"\n",
     );
@@ -166,7 +147,7 @@ fn a_mount_is_pushed_to_another_server() {
     require(&["ffmpeg", "opusdec"]);
     let there = Relay::start();
     let scratch = Scratch::new("push");
-    let here = relay(&format!(
+    let here = Relay::with_config(&format!(
         "[[forward]]\nkind = \"icecast\"\nmount = \"/live.opus\"\nurl = \"http://source:{}@{}/copy.opus\"\n",
         Relay::PASSWORD,
         there.address

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use seamcast_media::rtp::Packet;
 use tests::support::http::request;
-use tests::support::{Pcm, Program, Relay, RelayOptions, Scratch, opusdec_decode, require, snr_db};
+use tests::support::{Pcm, Program, Relay, Scratch, opusdec_decode, require, snr_db};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -20,13 +20,6 @@ fn free_port() -> u16 {
         }
     }
     panic!("no free pair of UDP ports");
-}
-
-fn relay(config: &str) -> Relay {
-    Relay::start_with(&RelayOptions {
-        config: Some(config.to_owned()),
-        ..RelayOptions::default()
-    })
 }
 
 /// The whole programme of a mount that has ended, decoded by opusdec at 48 kHz.
@@ -84,7 +77,7 @@ fn raw_datagrams_of_any_size_and_speed_are_one_stream() {
         UdpSocket::bind("127.0.0.1:0").expect("a socket"),
     );
     let to = copy.local_addr().expect("bound");
-    let relay = relay(&format!(
+    let relay = Relay::with_config(&format!(
         "[[input]]\nkind = \"udp\"\nmount = \"/voice.opus\"\nlisten = \"127.0.0.1:{port}\"\n\
          format = \"s16le\"\nrate = 16000\nchannels = 2\ntimeout = \"1s\"\n\
          [[forward]]\nkind = \"udp\"\nmount = \"/voice.opus\"\nto = [\"{to}\"]\n"
@@ -126,7 +119,7 @@ fn raw_datagrams_of_any_size_and_speed_are_one_stream() {
 #[test]
 fn only_allowed_senders_are_heard() {
     let port = free_port();
-    let relay = relay(&format!(
+    let relay = Relay::with_config(&format!(
         "[[input]]\nkind = \"udp\"\nmount = \"/voice.opus\"\nlisten = \"127.0.0.1:{port}\"\n\
          format = \"s16le\"\nallow = [\"127.0.0.2\"]\n"
     ));
@@ -185,7 +178,7 @@ fn from_ffmpeg(codec: &[&str], seconds: f64) {
     }
     sender.kill();
     let _ = sender.wait(LIMIT);
-    let relay = relay(&format!(
+    let relay = Relay::with_config(&format!(
         "[[input]]\nkind = \"rtp\"\nmount = \"/voice.opus\"\nlisten = \"127.0.0.1:{port}\"\n\
          sdp = \"{}\"\ntimeout = \"1s\"\n",
         sdp.display()
@@ -289,7 +282,7 @@ fn loss_copies_and_disorder_keep_the_time_and_are_counted() {
     let port = free_port();
     let copy = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let to = copy.local_addr().expect("bound");
-    let relay = relay(&format!(
+    let relay = Relay::with_config(&format!(
         "[[input]]\nkind = \"rtp\"\nmount = \"/voice.opus\"\nlisten = \"127.0.0.1:{port}\"\n\
          [[forward]]\nkind = \"rtp\"\nmount = \"/voice.opus\"\nto = [\"{to}\"]\n"
     ));
@@ -344,7 +337,7 @@ fn loss_copies_and_disorder_keep_the_time_and_are_counted() {
 fn another_ssrc_is_a_discontinuity_of_the_same_programme() {
     require(&["ffmpeg", "opusdec"]);
     let port = free_port();
-    let relay = relay(&format!(
+    let relay = Relay::with_config(&format!(
         "[[input]]\nkind = \"rtp\"\nmount = \"/voice.opus\"\nlisten = \"127.0.0.1:{port}\"\ntimeout = \"1s\"\n"
     ));
     let mut sender = Sender::new(port, 7);
@@ -369,7 +362,7 @@ fn rtp_is_made_from_any_opus_mount() {
     let copy = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     copy.set_read_timeout(Some(LIMIT)).expect("timeout");
     let to = copy.local_addr().expect("bound");
-    let relay = relay(&format!(
+    let relay = Relay::with_config(&format!(
         "[[forward]]\nkind = \"rtp\"\nmount = \"/live.opus\"\nto = [\"{to}\"]\npayload_type = 111\n"
     ));
     let url = relay.icecast_url("/live.opus");

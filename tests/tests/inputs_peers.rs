@@ -2,7 +2,6 @@
 //! sent, by cross-correlation, level and length.
 
 use std::net::UdpSocket;
-use std::path::Path;
 use std::time::Duration;
 
 use tests::support::http::request;
@@ -38,19 +37,10 @@ fn rtp_relay(port: u16, more: &str) -> Relay {
     })
 }
 
-fn fetch(relay: &Relay, path: &str, file: &Path) {
-    Program::new("curl")
-        .args(["-sS", "--fail", "--max-time", "30", "-o"])
-        .arg(file)
-        .arg(relay.url(&format!("{path}?from=start")))
-        .run()
-        .unwrap_or_else(|error| panic!("{error}\nrelay: {}", relay.process.stderr()));
-}
-
 fn heard(relay: &Relay, scratch: &Scratch) -> (Pcm, serde_json::Value) {
     relay.wait_for("/api/mounts/call.opus", "\"state\":\"ended\"", LIMIT);
     let file = scratch.file("heard.opus");
-    fetch(relay, "/call.opus", &file);
+    relay.download("/call.opus?from=start", &file);
     let token = format!("Authorization: Bearer {}\r\n", Relay::TOKEN);
     let answer = request(relay.address, "GET", "/api/inputs", &token);
     let all: serde_json::Value = serde_json::from_slice(&answer.body).expect("json");
@@ -223,13 +213,13 @@ fn numpy_blocks_become_opus_and_mp3() {
         .run()
         .unwrap_or_else(|error| panic!("{error}\nrelay: {}", relay.process.stderr()));
     let opus = scratch.file("tts.opus");
-    fetch(&relay, "/tts.opus", &opus);
+    relay.download("/tts.opus?from=start", &opus);
     let reference = Pcm::sweep(48_000, 300.0, 2_800.0, 48_000 * 3);
     let heard = opusdec_decode(&opus).expect("opusdec");
     let found = alike(&reference, &heard, 2);
     assert_eq!(found.length_difference, 0, "sample-exact");
     let mp3 = scratch.file("tts.mp3");
-    fetch(&relay, "/tts.mp3", &mp3);
+    relay.download("/tts.mp3?from=start", &mp3);
     let heard = mpg123_decode(&mp3).expect("mpg123");
     let reference = Pcm::sweep(
         heard.sample_rate,

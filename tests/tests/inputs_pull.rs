@@ -3,7 +3,6 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,15 +117,6 @@ fn post(relay: &Relay, path: &str, token: &str, body: &str) -> Answer {
     }
 }
 
-fn fetch(relay: &Relay, path: &str, file: &Path) {
-    Program::new("curl")
-        .args(["-sS", "--fail", "--max-time", "30", "-o"])
-        .arg(file)
-        .arg(relay.url(path))
-        .run()
-        .unwrap_or_else(|error| panic!("{error}\nrelay: {}", relay.process.stderr()));
-}
-
 #[test]
 fn a_speech_services_answer_is_relayed_whole() {
     let scratch = Scratch::new("speech");
@@ -164,7 +154,7 @@ fn a_speech_services_answer_is_relayed_whole() {
     );
     relay.wait_for("/api/mounts/say.opus", "\"state\":\"ended\"", LIMIT);
     let heard = scratch.file("heard.opus");
-    fetch(&relay, "/say.opus?from=start", &heard);
+    relay.download("/say.opus?from=start", &heard);
     let (heard, sent) = (
         opusdec_decode(&heard),
         opusdec_decode(&scratch.file("a.opus")),
@@ -358,11 +348,7 @@ fn speech_answers_the_caller_and_feeds_a_mount() {
         "the caller's bytes"
     );
     relay.wait_for("/api/mounts/speech.opus", "\"state\":\"ended\"", LIMIT);
-    fetch(
-        &relay,
-        "/speech.opus?from=start",
-        &scratch.file("heard.opus"),
-    );
+    relay.download("/speech.opus?from=start", &scratch.file("heard.opus"));
     let heard = opusdec_decode(&scratch.file("heard.opus")).expect("opusdec");
     let said = opusdec_decode(&scratch.file("said.opus")).expect("opusdec");
     assert!(
@@ -379,11 +365,7 @@ fn speech_answers_the_caller_and_feeds_a_mount() {
         wav.len()
     );
     relay.wait_for("/api/mounts/speech.opus", "\"state\":\"ended\"", LIMIT);
-    fetch(
-        &relay,
-        "/speech.opus?from=start",
-        &scratch.file("heard.opus"),
-    );
+    relay.download("/speech.opus?from=start", &scratch.file("heard.opus"));
     let heard = opusdec_decode(&scratch.file("heard.opus"))
         .expect("opusdec")
         .frames();

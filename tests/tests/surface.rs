@@ -10,16 +10,9 @@ use std::time::{Duration, Instant};
 
 use relay_common::{Socket, exchange, read_for};
 use seamcast_protocol::SOURCE_SUBPROTOCOL;
-use tests::support::{Encoding, Pcm, Relay, RelayOptions, Scratch, encode, require};
+use tests::support::{Encoding, Pcm, Relay, Scratch, encode, require};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-
-fn relay(config: &str) -> Relay {
-    Relay::start_with(&RelayOptions {
-        config: Some(config.to_owned()),
-        ..RelayOptions::default()
-    })
-}
 
 /// A second of Ogg/Opus.
 fn opus() -> Vec<u8> {
@@ -50,7 +43,7 @@ fn put(target: &str, more: &str, body: &[u8]) -> Vec<u8> {
 /// Every mistake is answered with its mount, its value and a remedy.
 #[test]
 fn errors_name_mount_value_and_remedy() {
-    let relay = relay("");
+    let relay = Relay::with_config("");
     let admin = format!(
         "Authorization: Bearer {}\r\nConnection: close\r\n",
         Relay::TOKEN
@@ -125,7 +118,7 @@ fn errors_name_mount_value_and_remedy() {
 /// A body that never comes holds a connection no longer than a head may take.
 #[test]
 fn bodies_of_api_requests_have_a_time_limit() {
-    let relay = relay("head_timeout = \"1s\"\n");
+    let relay = Relay::with_config("head_timeout = \"1s\"\n");
     for path in [
         "/api/mounts/x/pull",
         "/v1/audio/speech",
@@ -147,7 +140,7 @@ fn bodies_of_api_requests_have_a_time_limit() {
 /// samples right below, names that `promtool check metrics` accepts.
 #[test]
 fn metrics_are_sound_prometheus_text() {
-    let relay = relay("");
+    let relay = Relay::with_config("");
     let body = opus();
     for name in ["/one.opus", "/%E2%82%AC%27.opus"] {
         let answer = exchange(&relay, &put(name, "", &body));
@@ -184,7 +177,7 @@ fn metrics_are_sound_prometheus_text() {
 /// A file that arrives whole, faster than the recorder looks, is recorded too.
 #[test]
 fn a_programme_that_arrives_at_once_is_recorded() {
-    let relay = relay("");
+    let relay = Relay::with_config("");
     let body = opus();
     for _ in 0..2 {
         let answer = exchange(&relay, &put("/short.opus?record=true", "", &body));
@@ -204,7 +197,7 @@ fn a_programme_that_arrives_at_once_is_recorded() {
 /// `end` is answered, so that browsers do not report a broken connection.
 #[test]
 fn a_source_socket_takes_a_format_and_answers_a_close() {
-    let relay = relay("");
+    let relay = Relay::with_config("");
     let path = format!("/s.opus?token={}", Relay::PASSWORD);
     let mut socket = Socket::open(&relay, &path, Some(SOURCE_SUBPROTOCOL));
     let format = r#"{"type":"format","format":"s16le","rate":24000,"channels":1}"#;

@@ -190,7 +190,7 @@ impl Feed {
                     .map_err(|why| Refusal::new(415, why.0))
             });
         let feed = declared.and_then(|declared| {
-            Self::enter(relay, &name, settings, declared, request.info.clone())
+            Self::with_settings(relay, &name, settings, declared, request.info.clone())
         });
         feed.map_err(|refusal| refused(relay, &request, refusal))
     }
@@ -206,7 +206,7 @@ impl Feed {
         info: SourceInfo,
     ) -> Result<Self, Refusal> {
         let settings = relay.config().mount(name);
-        Self::enter(relay, name, settings, declared, info)
+        Self::with_settings(relay, name, settings, declared, info)
     }
 
     /// As [`Feed::internal`], with properties of the mount's own.
@@ -220,7 +220,9 @@ impl Feed {
         declared: Declared,
         info: SourceInfo,
     ) -> Result<Self, Refusal> {
-        Self::enter(relay, name, settings, declared, info)
+        let takeover = settings.takeover;
+        let connect = |mount: &Mount| mount.connect(takeover);
+        Self::admit(relay, name, settings, declared, info, connect)
     }
 
     /// What plays on the mount while no source is there.
@@ -242,18 +244,6 @@ impl Feed {
             info,
             Mount::connect_fallback,
         )
-    }
-
-    fn enter(
-        relay: &Arc<Relay>,
-        name: &str,
-        settings: crate::config::Mount,
-        declared: Declared,
-        info: SourceInfo,
-    ) -> Result<Self, Refusal> {
-        let takeover = settings.takeover;
-        let connect = |mount: &Mount| mount.connect(takeover);
-        Self::admit(relay, name, settings, declared, info, connect)
     }
 
     fn admit(

@@ -3,7 +3,7 @@
 use super::{Program, Running, Scratch, workspace_root};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,18 @@ impl Relay {
     #[must_use]
     pub fn start() -> Self {
         Self::start_with(&RelayOptions::default())
+    }
+
+    /// Starts one with this configuration file.
+    ///
+    /// # Panics
+    /// When it is not ready within 30 s; the message has its log.
+    #[must_use]
+    pub fn with_config(config: &str) -> Self {
+        Self::start_with(&RelayOptions {
+            config: Some(config.to_owned()),
+            ..RelayOptions::default()
+        })
     }
 
     /// Starts one and waits until `/healthz` answers.
@@ -102,6 +114,19 @@ impl Relay {
     #[must_use]
     pub fn binary() -> PathBuf {
         binary()
+    }
+
+    /// Has curl write what `path` answers, to its end, to `file`.
+    ///
+    /// # Panics
+    /// When that takes 30 s or is refused; the message has the relay's log.
+    pub fn download(&self, path: &str, file: &Path) {
+        Program::new("curl")
+            .args(["-sS", "--fail", "--max-time", "30", "-o"])
+            .arg(file)
+            .arg(self.url(path))
+            .run()
+            .unwrap_or_else(|error| panic!("{error}\nrelay: {}", self.process.stderr()));
     }
 
     /// `http://HOST:PORT` and `path`, which begins with a slash.
