@@ -1,10 +1,12 @@
 //! A source's way into its mount: credentials, session, timers. Every
 //! transport (raw socket, framed body, WebSocket, the demo) uses it.
 
+mod body;
+mod request;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use seamcast_media::demux::Event;
 use seamcast_media::units::MediaTime;
 use tokio::sync::watch;
@@ -13,126 +15,10 @@ use super::auth::{self, Presented};
 use super::media_type::{self, Declared};
 use super::pcm::Settings;
 use super::session::{self, Config, Output, Session};
-use crate::mount::{self, Mount, SourceId, SourceInfo, Stop, Target};
+use crate::mount::{self, Mount, SourceId, SourceInfo, Stop};
 use crate::server::{Counters, Relay};
-
-/// What a source asks for, whatever carried the request.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// Mount and query.
-    pub target: Target,
-    /// `Content-Type`.
-    pub content_type: Option<String>,
-    /// Credentials.
-    pub presented: Presented,
-    /// Who it is.
-    pub info: SourceInfo,
-}
-
-impl Request {
-    /// Reads the headers that describe a source; `header` looks one up by its
-    /// lower-case name.
-    pub fn new<'h>(
-        target: Target,
-        peer: String,
-        protocol: &'static str,
-        header: impl Fn(&str) -> Option<&'h str>,
-    ) -> Self {
-        let ice = |name: &str| {
-            let value = header(&format!("ice-{name}")).or_else(|| header(&format!("icy-{name}")));
-            value.unwrap_or_default().chars().take(512).collect()
-        };
-        let info = SourceInfo {
-            peer,
-            protocol,
-            agent: header("user-agent")
-                .unwrap_or_default()
-                .chars()
-                .take(256)
-                .collect(),
-            name: ice("name"),
-            description: ice("description"),
-            genre: ice("genre"),
-            url: ice("url"),
-        };
-        Self {
-            presented: Presented::from_request(header("authorization"), target.query("token")),
-            content_type: header("content-type").map(str::to_owned),
-            target,
-            info,
-        }
-    }
-}
-
-/// Why a source is not taken, or not any longer. Says whose fault it is by its
-/// status.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// HTTP status.
-    pub status: u16,
-    /// What is wrong and what to do.
-    pub message: String,
-}
-
-impl Refusal {
-    pub(crate) fn new(status: u16, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            message: message.into(),
-        }
-    }
-
-    /// The same, naming the mount it is about.
-    pub(crate) fn about(mut self, mount: &str) -> Self {
-        if !self.message.contains(mount) {
-            self.message = format!("mount {mount}: {}", self.message);
-        }
-        self
-    }
-
-    /// A stable identifier for programs.
-    pub fn code(&self) -> &'static str {
-        match self.status {
-            401 => "unauthorized",
-            403 => "forbidden",
-            408 => "timeout",
-            409 => "conflict",
-            410 => "taken_over",
-            415 => "unsupported_media",
-            501 => "not_implemented",
-            503 => "overloaded",
-            _ => "bad_request",
-        }
-    }
-
-    /// The WebSocket close code that says it.
-    pub fn close_code(&self) -> u16 {
-        use seamcast_protocol::close;
-        match self.status {
-            401 | 403 => close::UNAUTHORIZED,
-            409 => close::CONFLICT,
-            415 => close::UNSUPPORTED_MEDIA,
-            410 => close::TAKEN_OVER,
-            408 => close::TOO_SLOW,
-            503 => close::OVERLOADED,
-            _ => close::BAD_REQUEST,
-        }
-    }
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-impl From<session::Error> for Refusal {
-    fn from(error: session::Error) -> Self {
-        Self::new(error.status(), error.to_string())
-    }
-}
+pub use body::{Body, Source, run};
+pub use request::{Refusal, Request};
 
 /// A source that is connected. Dropping it says that the source was lost.
 #[derive(Debug)]
@@ -517,78 +403,4 @@ fn refused(relay: &Relay, request: &Request, refusal: Refusal) -> Refusal {
     tracing::warn!(mount = %request.target.path, peer = %request.info.peer,
         status = refusal.status, "source refused: {refusal}");
     refusal
-}
-
-/// How a body went on.
-#[derive(Debug)]
-pub enum Body {
-    /// More of it.
-    More(Bytes),
-    /// It is complete.
-    End,
-    /// The connection ended, which for a body without framing may mean either.
-    Closed,
-    /// The connection broke.
-    Lost(String),
-}
-
-/// Where a body comes from.
-pub trait Source: Send {
-    /// The next piece; must be safe to cancel.
-    fn next(&mut self) -> impl Future<Output = Body> + Send;
-}
-
-/// Feeds a body until it ends. Returns once the feed is finished or lost.
-///
-/// # Errors
-/// When the source sent what cannot be carried, nothing for too long, or had
-/// to stop.
-pub async fn run(mut feed: Feed, source: &mut impl Source) -> Result<(), Refusal> {
-    let timeout = feed.mount.settings.source_timeout;
-    let flush_after = feed.flush_after();
-    let relay = feed.relay.clone();
-    let mut idle = false;
-    let mut since = tokio::time::Instant::now();
-    loop {
-        let wake = if idle {
-            since + timeout
-        } else {
-            since + flush_after.min(timeout)
-        };
-        let body = tokio::select! {
-            body = source.next() => body,
-            refusal = feed.must_stop() => return Err(refusal),
-            () = relay.drained() => return Err(Refusal::new(503, "the relay is shutting down")),
-            () = tokio::time::sleep_until(wake) => {
-                if since.elapsed() >= timeout {
-                    let secs = timeout.as_secs_f64();
-                    let name = &feed.mount.name;
-                    let why = format!("the source of mount {name} sent nothing for {secs} s");
-                    tracing::warn!(mount = %name, "{why}");
-                    return Err(Refusal::new(408, why));
-                }
-                feed.flush();
-                idle = true;
-                continue;
-            }
-        };
-        match body {
-            Body::More(bytes) => {
-                feed.push(&bytes)?;
-                since = tokio::time::Instant::now();
-                idle = false;
-            }
-            Body::End => return feed.finish(),
-            // An Ogg stream says when it ends; when it did not, the source is lost.
-            Body::Closed if feed.is_unfinished() => {
-                tracing::info!(mount = %feed.mount.name, "source closed in the middle of its stream");
-                return Ok(());
-            }
-            Body::Closed => return feed.finish(),
-            Body::Lost(why) => {
-                tracing::info!(mount = %feed.mount.name, "source connection broke: {why}");
-                return Ok(());
-            }
-        }
-    }
 }

@@ -1,16 +1,17 @@
 //! `udp` and `rtp` inputs: one socket, one talk after the other. A talk begins
 //! with its first packet and ends after a silence or with RTCP BYE.
 
+mod rtp;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use seamcast_media::demux::{Codec, Container, Event, Fault, LinkConfig};
-use seamcast_media::opus;
+use seamcast_media::demux::{Event, Fault};
 use seamcast_media::pcm::SampleFormat;
-use seamcast_media::rtp::{self, Depacketizer, Format, Media, Packet, Receiver};
+use seamcast_media::rtp::{Format, Media, Packet, bye_sources, is_rtcp};
 use seamcast_media::units::Frames;
 use seamcast_media::wav;
 use tokio::net::UdpSocket;
@@ -21,6 +22,7 @@ use crate::forward::Fan;
 use crate::ingest::feed::{Feed, Refusal};
 use crate::ingest::media_type::Declared;
 use crate::server::Relay;
+use rtp::{Rtp, formats, opus_config};
 
 /// Room for a talker who sends much faster than real time while this task
 /// waits for the processor.
@@ -107,37 +109,6 @@ pub(super) async fn pause(relay: &Relay, wait: Duration) -> bool {
     tokio::select! {
         () = relay.drained() => true,
         () = tokio::time::sleep(wait) => false,
-    }
-}
-
-async fn formats(input: &Input) -> Result<Vec<(u8, Format)>, String> {
-    let mut formats = input.payload_types.clone();
-    if let Some(path) = &input.sdp {
-        let shown = path.display();
-        let text = tokio::fs::read(path)
-            .await
-            .map_err(|error| format!("cannot read the sdp file {shown}: {error}"))?;
-        let sdp = rtp::Session::from_sdp(&String::from_utf8_lossy(&text))
-            .map_err(|error| format!("sdp file {shown}: {error}"))?;
-        formats.extend(sdp.formats);
-    }
-    Ok(formats)
-}
-
-struct Rtp {
-    receiver: Receiver,
-    depacketizer: Depacketizer,
-}
-
-impl Rtp {
-    fn new(input: &Input, formats: &[(u8, Format)]) -> Self {
-        Self {
-            receiver: Receiver::new(rtp::Config {
-                hold_back: input.hold_back,
-                ..rtp::Config::default()
-            }),
-            depacketizer: Depacketizer::new(formats.to_vec()),
-        }
     }
 }
 
@@ -288,7 +259,7 @@ impl Talk<'_> {
         self.status.packets.fetch_add(1, Ordering::Relaxed);
         let len = datagram.len() as u64;
         self.status.bytes.fetch_add(len, Ordering::Relaxed);
-        if self.rtp.is_some() && rtp::is_rtcp(datagram) {
+        if self.rtp.is_some() && is_rtcp(datagram) {
             return self.rtcp(datagram);
         }
         let parsed = self.rtp.as_ref().map(|_| Packet::parse(datagram));
@@ -350,7 +321,7 @@ impl Talk<'_> {
         let Some(ssrc) = self.rtp.as_ref().and_then(|rtp| rtp.receiver.ssrc()) else {
             return;
         };
-        if rtp::bye_sources(message).contains(&ssrc) && self.goodbye != Some(ssrc) {
+        if bye_sources(message).contains(&ssrc) && self.goodbye != Some(ssrc) {
             self.end("the sender said goodbye");
             self.goodbye = Some(ssrc);
         }
@@ -487,25 +458,5 @@ impl Talk<'_> {
             }
         }
         self.status.is("waiting");
-    }
-}
-
-/// An Opus link that begins in the middle of somebody's stream.
-fn opus_config(channels: u8) -> LinkConfig {
-    let tags = opus::Tags {
-        vendor: "Seamcast".to_owned(),
-        ..opus::Tags::default()
-    };
-    LinkConfig {
-        codec: Codec::Opus,
-        container: Container::Ogg,
-        sample_rate: opus::SAMPLE_RATE,
-        channels,
-        pre_skip: 0,
-        output_gain: 0,
-        headers: vec![
-            opus::Head::simple(channels, 0, opus::SAMPLE_RATE).to_bytes(),
-            tags.to_bytes(),
-        ],
     }
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use seamcast_protocol::chunk::{Flags, Header};
 use serde_json::{Map, Value};

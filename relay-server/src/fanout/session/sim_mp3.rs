@@ -1,6 +1,7 @@
 //! Joins and skips in MP3 whose frames borrow from those before them.
 
 use super::*;
+use bytes::Bytes;
 use seamcast_media::mp3;
 
 /// 384 bytes at 48 kHz, 348 of them main data, the first `begin` bytes of its

@@ -1,49 +1,36 @@
 //! A shard's turns: what it does between two waits.
 
+mod clock;
+mod join;
+mod list;
+mod pump;
+mod slot;
+
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::event::Event;
-use mio::{Events, Poll, Token};
-use seamcast_media::units::MediaTime;
+use mio::{Events, Poll};
 use slab::Slab;
 
-use super::super::session::{Counters, Next, Now, Session, Timeouts, View};
-use super::super::{Config, ListenerId, ListenerInfo, MountShared};
-use super::conn::{Cold, Conn, Pipe, Wrote};
-use super::past::{Found, Job, Readers, Reel, Want};
-use super::{Attach, Command, Departures, Mailbox, Subscriber, WAKE, lock};
-use crate::mount::log::{Entry, Head, Log, Notify};
+use super::super::session::{Now, Timeouts};
+use super::super::{Config, ListenerId, MountShared};
+use super::conn::Conn;
+use super::past::{Found, Job, Readers};
+use super::{Command, Departures, Mailbox, WAKE, lock};
+use crate::mount::log::{Entry, Log};
+use clock::jitter;
+use pump::{Pumped, pump};
+use slot::Slot;
 
-/// How often timeouts are looked at, ms.
-const TICK: u64 = 1000;
-/// Entries that a mount's window keeps for listeners near the live edge.
-const WINDOW: usize = 32;
-/// Entries fetched at once for a listener that is behind the window.
-const FETCH: usize = 32;
-/// Writes for one listener before others get their turn.
-const ROUNDS: usize = 16;
 /// Listeners whose leaving is worth a walk through the allocator's arenas.
 const MANY: usize = 200;
 /// Bytes read at once.
 const SCRATCH: usize = 16 << 10;
-
-/// A mount that has listeners here.
-struct Slot {
-    shared: Arc<MountShared>,
-    listeners: Vec<u32>,
-    head: Head,
-    /// The newest entries; a listener at the live edge needs no lock.
-    window: Vec<Arc<Entry>>,
-    subscriber: Arc<Subscriber>,
-    /// When a listener that holds back wants to be looked at, monotonic ms.
-    recheck: Option<u64>,
-    unreported: Counters,
-}
 
 /// One epoll thread.
 pub(super) struct Shard {
@@ -72,15 +59,6 @@ pub(super) struct Shard {
 
 fn address(log: &Arc<Log>) -> usize {
     Arc::as_ptr(log) as usize
-}
-
-/// Spreads listeners over a duration: the same listener always at the same place.
-fn jitter(id: ListenerId, spread: u64) -> u64 {
-    // SplitMix64's finalizer.
-    let mut x = id.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (x ^ (x >> 31)) % (spread + 1)
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -243,136 +221,6 @@ impl Shard {
         if let Some(conn) = self.conns.get_mut(key) {
             conn.session.close(now, code, reason);
             self.serve(now, key);
-        }
-    }
-
-    // ---- joining and leaving ----
-
-    fn attach(&mut self, now: Now, attach: Attach) {
-        let Attach {
-            id,
-            socket,
-            mount,
-            request,
-        } = attach;
-        let stats = mount.stats.clone();
-        let entry = self.conns.vacant_entry();
-        let key = entry.key();
-        let pipe = Pipe::new(socket, &self.config).and_then(|mut pipe| {
-            pipe.register(self.poll.registry(), Token(key))?;
-            Ok(pipe)
-        });
-        let pipe = match pipe {
-            Ok(pipe) => pipe,
-            Err(error) => {
-                tracing::debug!(%error, peer = %request.peer, "listener lost while it joined");
-                stats.errors.fetch_add(1, Ordering::Relaxed);
-                self.mailbox.listeners.fetch_sub(1, Ordering::Relaxed);
-                stats.left();
-                return;
-            }
-        };
-        let mut session = Session::new(now, &mount.name, &mount.log, &request);
-        session.receive(now, &mount.log, &request.unread);
-        let mut end = request.user_agent.len().min(128);
-        while !request.user_agent.is_char_boundary(end) {
-            end -= 1;
-        }
-        entry.insert(Conn {
-            pipe,
-            session,
-            id,
-            mount: 0,
-            place: 0,
-            blocked: false,
-            shut: false,
-            readable: false,
-            again: false,
-            cold: Box::new(Cold {
-                peer: request.peer,
-                user_agent: request.user_agent[..end].into(),
-                joined_ms: now.mono_ms,
-                guard: request.guard,
-            }),
-            reel: None,
-        });
-        let slot = self.slot_for(mount);
-        if let (Some(mount), Some(conn)) = (self.mounts.get_mut(slot), self.conns.get_mut(key)) {
-            conn.mount = slot as u32;
-            conn.place = mount.listeners.len() as u32;
-            mount.listeners.push(key as u32);
-        }
-        if let Some((after, spread, url)) = self.draining.clone() {
-            self.send_away(now, key, after + jitter(id, spread), url.as_deref());
-        }
-        self.serve(now, key);
-    }
-
-    fn slot_for(&mut self, shared: Arc<MountShared>) -> usize {
-        let address = address(&shared.log);
-        if let Some(slot) = self.by_log.get(&address) {
-            return *slot;
-        }
-        let entry = self.mounts.vacant_entry();
-        let slot = entry.key();
-        let subscriber = Arc::new(Subscriber {
-            mailbox: self.mailbox.clone(),
-            slot,
-            pending: AtomicBool::new(false),
-        });
-        shared.log.subscribe(subscriber.clone());
-        entry.insert(Slot {
-            head: shared.log.head(),
-            shared,
-            listeners: Vec::new(),
-            window: Vec::new(),
-            subscriber,
-            recheck: None,
-            unreported: Counters::default(),
-        });
-        self.by_log.insert(address, slot);
-        slot
-    }
-
-    fn remove(&mut self, key: usize, failed: bool) {
-        let Some(mut conn) = self.conns.try_remove(key) else {
-            return;
-        };
-        // Closing the descriptor would do; this also serves wrapped streams.
-        let _ = conn.pipe.deregister(self.poll.registry());
-        self.mailbox.listeners.fetch_sub(1, Ordering::Relaxed);
-        let slot = conn.mount as usize;
-        let Some(mount) = self.mounts.get_mut(slot) else {
-            return;
-        };
-        if failed {
-            mount.shared.stats.errors.fetch_add(1, Ordering::Relaxed);
-        }
-        if conn.session.counters().too_slow {
-            mount.shared.stats.too_slow.fetch_add(1, Ordering::Relaxed);
-        }
-        mount.shared.stats.left();
-        let place = conn.place as usize;
-        if place < mount.listeners.len() {
-            mount.listeners.swap_remove(place);
-            if let Some(moved) = mount.listeners.get(place)
-                && let Some(moved) = self.conns.get_mut(*moved as usize)
-            {
-                moved.place = place as u32;
-            }
-        }
-        if mount.listeners.is_empty() {
-            mount.report();
-            let mount = self.mounts.remove(slot);
-            let notify: Arc<dyn Notify> = mount.subscriber;
-            mount.shared.log.unsubscribe(&notify);
-            self.by_log.remove(&address(&mount.shared.log));
-        }
-    }
-
-    fn send_away(&mut self, now: Now, key: usize, after: u64, url: Option<&str>) {
-        if let Some(conn) = self.conns.get_mut(key) {
-            conn.session.go_away(now, after, url);
         }
     }
 
@@ -543,242 +391,5 @@ impl Shard {
             }
         }
         self.serve(now, key);
-    }
-
-    // ---- the clock ----
-
-    fn timers(&mut self, now: Now) {
-        if now.mono_ms >= self.next_recheck {
-            let due = |slot: &Slot| slot.recheck.is_some_and(|at| at <= now.mono_ms);
-            let slots = self.mounts.iter().filter(|(_, slot)| due(slot));
-            let slots: Vec<usize> = slots.map(|(key, _)| key).collect();
-            for slot in slots {
-                self.grown(now, slot);
-            }
-            let rechecks = self.mounts.iter().filter_map(|(_, slot)| slot.recheck);
-            self.next_recheck = rechecks.min().unwrap_or(u64::MAX);
-        }
-        while let Some(Reverse((due, key, id))) = self.departures.peek().copied()
-            && due <= now.mono_ms
-        {
-            self.departures.pop();
-            let known = self.conns.get(key).is_some_and(|conn| conn.id == id);
-            if known && let Some((after, spread, url)) = self.draining.clone() {
-                // Whoever leaves early waits longer; all return spread out.
-                self.send_away(now, key, after + jitter(id, spread), url.as_deref());
-                self.serve(now, key);
-            }
-        }
-        if now.mono_ms >= self.next_tick {
-            self.next_tick = now.mono_ms + TICK;
-            self.tick(now);
-        }
-    }
-
-    fn tick(&mut self, now: Now) {
-        let mut woken = Vec::new();
-        for (key, conn) in &mut self.conns {
-            let Some(mount) = self.mounts.get(conn.mount as usize) else {
-                continue;
-            };
-            if conn
-                .session
-                .tick(now, &mount.head, &self.timeouts, conn.blocked)
-            {
-                woken.push(key);
-            }
-        }
-        for key in woken {
-            self.serve(now, key);
-        }
-        if self.conns.len() * 4 < self.peak {
-            self.conns.shrink_to_fit();
-            self.again.shrink_to_fit();
-            self.give_back();
-        }
-        for (_, mount) in &mut self.mounts {
-            if mount.listeners.len() * 4 < mount.listeners.capacity() {
-                mount.listeners.shrink_to_fit();
-            }
-        }
-    }
-
-    fn list(&self, now: Now, mount: &MountShared) -> Vec<ListenerInfo> {
-        let head = mount.log.head();
-        let mut held = Vec::new();
-        self.keys_of(mount)
-            .into_iter()
-            .filter_map(|key| self.conns.get(key))
-            .map(|conn| {
-                let counters = conn.session.counters();
-                held.clear();
-                mount.log.read(conn.session.index(), 1, &mut held);
-                let reel = conn
-                    .reel
-                    .as_ref()
-                    .map(|reel| reel.from(conn.session.index()));
-                let entry = held.first().or_else(|| reel.and_then(<[_]>::first));
-                let at = entry.map_or(head.end, |entry| entry.at);
-                let report = conn.session.report();
-                ListenerInfo {
-                    id: conn.id,
-                    peer: conn.cold.peer,
-                    user_agent: conn.cold.user_agent.to_string(),
-                    transport: conn.session.framing().name(),
-                    connected_secs: (now.mono_ms - conn.cold.joined_ms) as f64 / 1000.0,
-                    bytes: counters.bytes,
-                    next_seq: conn.session.next_seq(),
-                    behind_ms: MediaTime::since(head.end, at).as_millis(),
-                    gaps: counters.gaps,
-                    lag_chunks: counters.lag_chunks,
-                    buffered_ms: report.map(|report| report.buffered_ms),
-                    underruns: report.map_or(0, |report| report.underruns),
-                }
-            })
-            .collect()
-    }
-}
-
-enum Pumped {
-    /// Nothing more now.
-    Idle,
-    /// There is more, but others wait.
-    More,
-    /// It goes on when this is found.
-    Ask(Want),
-    Finished,
-}
-
-fn pump(
-    conn: &mut Conn,
-    mount: &mut Slot,
-    fetched: &mut Vec<Arc<Entry>>,
-    now: Now,
-) -> io::Result<Pumped> {
-    if conn.pipe.flush()? {
-        conn.blocked = true;
-        return Ok(Pumped::Idle);
-    }
-    fetched.clear();
-    for _ in 0..ROUNDS {
-        let view = View {
-            log: &mount.shared.log,
-            head: mount.head,
-            window: if fetched.is_empty() {
-                &mount.window
-            } else {
-                fetched
-            },
-        };
-        match conn.session.prepare(now, &view) {
-            Next::Write => {
-                let batch = conn.session.fill(&view);
-                let wrote = conn.pipe.write(batch.slices())?;
-                let Wrote::Some { n, full } = wrote else {
-                    conn.blocked = true;
-                    return Ok(Pumped::Idle);
-                };
-                conn.session.advance(now, &view, n);
-                if full {
-                    conn.blocked = true;
-                    return Ok(Pumped::Idle);
-                }
-            }
-            Next::Fetch(index) => {
-                fetched.clear();
-                mount.head = mount.shared.log.head();
-                if index < mount.head.oldest {
-                    let reel = conn.reel.get_or_insert_default();
-                    fetched.extend(reel.from(index).iter().take(FETCH).cloned());
-                    if fetched.is_empty() {
-                        return Ok(ask(reel, Want::Entries(index)));
-                    }
-                    continue;
-                }
-                conn.reel = conn.reel.take().filter(|reel| reel.asked);
-                if mount.shared.log.read(index, FETCH, fetched) && fetched.is_empty() {
-                    return Ok(Pumped::Idle);
-                }
-            }
-            Next::Locate => {
-                let Some(from) = conn.session.sought().cloned() else {
-                    continue;
-                };
-                let want = Want::Join(from, conn.session.burst());
-                return Ok(ask(conn.reel.get_or_insert_default(), want));
-            }
-            Next::Wait(wait) => {
-                if let Some(wait) = wait {
-                    let due = now.mono_ms + wait;
-                    mount.recheck = Some(mount.recheck.map_or(due, |at| at.min(due)));
-                }
-                return Ok(Pumped::Idle);
-            }
-            Next::Linger => {
-                // A WebSocket ends when the peer's Close has come (RFC 6455 §7.1.1): an end that
-                // comes with the handshake makes Firefox forget all that was sent between.
-                if !conn.shut && !conn.session.framing().is_ws() {
-                    conn.shut = true;
-                    conn.pipe.shut_down();
-                }
-                return Ok(Pumped::Idle);
-            }
-            Next::Finished => return Ok(Pumped::Finished),
-        }
-    }
-    Ok(Pumped::More)
-}
-
-/// One question at a time.
-fn ask(reel: &Reel, want: Want) -> Pumped {
-    if reel.asked {
-        Pumped::Idle
-    } else {
-        Pumped::Ask(want)
-    }
-}
-
-impl Slot {
-    /// Takes over what was appended since the last time.
-    fn refresh(&mut self) {
-        let log = &self.shared.log;
-        self.head = log.head();
-        let recent = self.head.next.saturating_sub(WINDOW as u64);
-        let next = match self.window.last() {
-            Some(last) if last.index + 1 >= recent => last.index + 1,
-            _ => {
-                self.window.clear();
-                recent.max(self.head.oldest)
-            }
-        };
-        if !log.read(next, usize::MAX, &mut self.window) {
-            self.window.clear();
-        }
-        if self.window.len() > 2 * WINDOW {
-            self.window.drain(..self.window.len() - WINDOW);
-        }
-    }
-
-    fn count(&mut self, before: &Counters, after: &Counters) {
-        self.unreported.bytes += after.bytes - before.bytes;
-        self.unreported.chunks += after.chunks - before.chunks;
-        self.unreported.gaps += after.gaps - before.gaps;
-        self.unreported.lag_chunks += after.lag_chunks - before.lag_chunks;
-    }
-
-    /// Adds what was counted to the mount's counters, once for many listeners.
-    fn report(&mut self) {
-        let counted = std::mem::take(&mut self.unreported);
-        let stats = &self.shared.stats;
-        for (counter, n) in [
-            (&stats.bytes, counted.bytes),
-            (&stats.chunks, counted.chunks),
-            (&stats.gaps, u64::from(counted.gaps)),
-            (&stats.lag_chunks, counted.lag_chunks),
-        ] {
-            if n > 0 {
-                counter.fetch_add(n, Ordering::Relaxed);
-            }
-        }
     }
 }

@@ -1,0 +1,79 @@
+//! A body from wherever it comes, fed until it ends.
+
+use bytes::Bytes;
+
+use super::{Feed, Refusal};
+
+/// How a body went on.
+#[derive(Debug)]
+pub enum Body {
+    /// More of it.
+    More(Bytes),
+    /// It is complete.
+    End,
+    /// The connection ended, which for a body without framing may mean either.
+    Closed,
+    /// The connection broke.
+    Lost(String),
+}
+
+/// Where a body comes from.
+pub trait Source: Send {
+    /// The next piece; must be safe to cancel.
+    fn next(&mut self) -> impl Future<Output = Body> + Send;
+}
+
+/// Feeds a body until it ends. Returns once the feed is finished or lost.
+///
+/// # Errors
+/// When the source sent what cannot be carried, nothing for too long, or had
+/// to stop.
+pub async fn run(mut feed: Feed, source: &mut impl Source) -> Result<(), Refusal> {
+    let timeout = feed.mount.settings.source_timeout;
+    let flush_after = feed.flush_after();
+    let relay = feed.relay.clone();
+    let mut idle = false;
+    let mut since = tokio::time::Instant::now();
+    loop {
+        let wake = if idle {
+            since + timeout
+        } else {
+            since + flush_after.min(timeout)
+        };
+        let body = tokio::select! {
+            body = source.next() => body,
+            refusal = feed.must_stop() => return Err(refusal),
+            () = relay.drained() => return Err(Refusal::new(503, "the relay is shutting down")),
+            () = tokio::time::sleep_until(wake) => {
+                if since.elapsed() >= timeout {
+                    let secs = timeout.as_secs_f64();
+                    let name = &feed.mount.name;
+                    let why = format!("the source of mount {name} sent nothing for {secs} s");
+                    tracing::warn!(mount = %name, "{why}");
+                    return Err(Refusal::new(408, why));
+                }
+                feed.flush();
+                idle = true;
+                continue;
+            }
+        };
+        match body {
+            Body::More(bytes) => {
+                feed.push(&bytes)?;
+                since = tokio::time::Instant::now();
+                idle = false;
+            }
+            Body::End => return feed.finish(),
+            // An Ogg stream says when it ends; when it did not, the source is lost.
+            Body::Closed if feed.is_unfinished() => {
+                tracing::info!(mount = %feed.mount.name, "source closed in the middle of its stream");
+                return Ok(());
+            }
+            Body::Closed => return feed.finish(),
+            Body::Lost(why) => {
+                tracing::info!(mount = %feed.mount.name, "source connection broke: {why}");
+                return Ok(());
+            }
+        }
+    }
+}
