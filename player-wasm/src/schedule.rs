@@ -94,10 +94,16 @@ impl Schedule {
     }
 
     /// Moves what comes next so that a piece handed out for `context` can start a lead after
-    /// *now*, when it no longer can in time. Returns by how many frames.
-    pub fn put_off(&mut self, context: u64, now: u64) -> u64 {
+    /// *now*, when it no longer can in time. Returns by how many frames. What `begins` a run
+    /// is put off without a gap, and so as soon as a good part of the lead is used up.
+    pub fn put_off(&mut self, context: u64, now: u64, begins: bool) -> u64 {
+        let guard = if begins {
+            self.lead / 4 * 3
+        } else {
+            self.guard()
+        };
         match &mut self.next {
-            Some(next) if now + (self.lead / 2).min(256) > context => {
+            Some(next) if now + guard > context => {
                 let late = (now + self.lead).saturating_sub(context);
                 next.0 += late;
                 late

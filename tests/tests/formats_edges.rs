@@ -118,7 +118,7 @@ impl Player {
         let mut first = None;
         for step in 0..5_000u64 {
             let frame = step * u64::from(self.rate / 50);
-            self.engine.poll(step as f64 * 20.0, frame);
+            self.engine.poll(step as f64 * 20.0, frame, frame);
             while let Some(event) = self.engine.next_event() {
                 self.events.push_back(event);
             }

@@ -28,7 +28,8 @@ const UNPLAYABLE_MS = 15_000;
  * @property {number} horizon How far ahead blocks are handed out, seconds.
  * @property {number} shift What the context's clock is ahead of `frame`, in frames.
  * @property {number} starved Frames for which blocks came late amid a programme.
- * @property {number} frame
+ * @property {number} frame Where the audio thread should be.
+ * @property {number} reached Where it has been seen.
  * @property {boolean} running
  * @property {(engine: Engine) => void} schedule
  * @property {(frame?: number) => void} cancel Silences what starts at or after a frame, the present one by default.
@@ -286,14 +287,14 @@ export class Core {
     let events = [];
     this.#safely(() => {
       this.#drain(engine);
-      const { frame } = sink;
+      const { frame, reached } = sink;
       const late = sink.starved - this.#starved;
       if (late > 0) {
         this.#starved += late;
         engine.noteStarved(late);
         events.push({ type: 'underrun', mediaTime: engine.currentTime(frame), silenceMs: late * 1000 / sink.rate });
       }
-      events.push(...engine.poll(now(), frame));
+      events.push(...engine.poll(now(), frame, reached));
       for (const event of events) if (event.type === 'cancel') sink.cancel(event.frame);
       sink.schedule(engine);
       if (engine.finished && !this.#finished) sink.finish();

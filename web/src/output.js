@@ -11,6 +11,8 @@ import { sizeOf } from './memory.js';
 const FADE = 0.012;
 /** What the worklet's memory holds, seconds: the horizon, and as much again that may be cancelled. */
 const MEMORY = 6;
+/** For how long a clock that has just begun is watched, milliseconds. */
+const EVEN_MS = 30;
 /** How far off a cut has to lie for a worklet to hear of it in time, seconds. */
 const CUT = 0.015;
 
@@ -31,6 +33,7 @@ export class Output {
   shift = 0;
   starved = 0;
   #clock = new Clock();
+  #settled = false;
   /** What may still be cancelled. @type {{node: AudioBufferSourceNode, at: number, end: number}[]} */
   #sources = [];
   /** @type {AudioWorkletNode | null} */
@@ -58,6 +61,11 @@ export class Output {
 
   // A context tells this itself.
   set running(_) {}
+
+  /** The context's last reading, in frames. */
+  get reached() {
+    return Math.round(this.context.currentTime * this.rate);
+  }
 
   /** The context's present frame. */
   get frame() {
@@ -138,13 +146,27 @@ export class Output {
    */
   async resume(patienceMs) {
     const { context } = this;
-    if (this.running) return true;
     const resumed = context.resume().then(() => true, () => false);
     let timer;
     const late = new Promise((resolve) => { timer = setTimeout(resolve, patienceMs, false); });
     await Promise.race([resumed, late]);
     clearTimeout(timer);
+    if (this.running && !this.#settled && !this.way) await this.#settle();
     return this.running;
+  }
+
+  /** A late clock is known by its leaps: it is believed once it has gone evenly for a while. */
+  async #settle() {
+    const begun = performance.now();
+    for (let wall = begun, since = begun, most = -Infinity; wall - since < EVEN_MS && wall - begun < 10 * EVEN_MS;) {
+      await new Promise((resolve) => { setTimeout(resolve, EVEN_MS / 6); });
+      wall = performance.now();
+      const { frame, reached } = this;
+      const ahead = frame / this.rate * 1000 - wall;
+      if (ahead > most + 3 || frame - reached > EVEN_MS / 2000 * this.rate) since = wall;
+      most = Math.max(most, ahead);
+    }
+    this.#settled = true;
   }
 
   async close() {

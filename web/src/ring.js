@@ -15,7 +15,7 @@ export class Ring {
   starved = 0;
   #clock = new Clock();
   /** What the reader last told, in our frames. */
-  #reached = 0;
+  reached = 0;
   #written = 0;
 
   /** @param {Way} way */
@@ -35,7 +35,7 @@ export class Ring {
     this.starved = starved;
     // Once it has waited, what was observed of it before is too early.
     if (shift !== this.shift) this.#clock = new Clock();
-    this.#reached = reached;
+    this.reached = reached;
     this.shift = shift;
   }
 
@@ -46,7 +46,7 @@ export class Ring {
       const shift = Atomics.load(counts, 3);
       this.#told(quanta * QUANTUM - shift, shift, Atomics.load(counts, 4));
     }
-    return Math.round(this.#clock.at(this.#reached / this.rate * 1000, this.running) * this.rate / 1000);
+    return Math.round(this.#clock.at(this.reached / this.rate * 1000, this.running) * this.rate / 1000);
   }
 
   /** @param {import('../dist/player/glue.js').Engine} engine */

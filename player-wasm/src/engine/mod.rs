@@ -237,13 +237,14 @@ impl Engine {
         self.silence += frames;
     }
 
-    /// Advances to `now`, at which the context stood at `frame`.
-    pub fn poll(&mut self, now: f64, frame: u64) {
+    /// Advances to `now`, at which the context stands at `frame` if its clock goes evenly; what
+    /// that clock has shown is `reached`, at most `frame`.
+    pub fn poll(&mut self, now: f64, frame: u64, reached: u64) {
         self.frame = self.frame.max(frame);
         self.now = now;
         let frame = self.frame;
         self.decode_ahead();
-        self.check_dry(now, frame);
+        self.check_dry(now, frame, reached);
         let playhead_ms = self.current_time(frame).as_secs_f64() * 1000.0;
         if !self.ended {
             self.decide(now, frame, playhead_ms);

@@ -70,7 +70,7 @@ impl Engine {
         self.prebuffer.on_discontinuity();
     }
 
-    pub(super) fn check_dry(&mut self, now: f64, frame: u64) {
+    pub(super) fn check_dry(&mut self, now: f64, frame: u64, reached: u64) {
         if !self.schedule.dry(frame) {
             return;
         }
@@ -79,7 +79,8 @@ impl Engine {
         };
         let finished = self.render.finished() && output >= self.pcm.end();
         if finished {
-            if frame >= end {
+            // An end is told when it is certain, although an audio thread may be late.
+            if reached >= end {
                 self.schedule.stop();
                 self.resume = output;
                 self.ended = true;
@@ -231,12 +232,12 @@ impl Engine {
         let Some(first) = self.slots.front().copied() else {
             return;
         };
-        let late = self.schedule.put_off(first.context, frame);
+        let begins = self.timeline.begins_at(first.context);
+        let late = self.schedule.put_off(first.context, frame, begins);
         if late == 0 {
             return;
         }
         let pending = self.slots.iter().map(|slot| slot.frames).sum();
-        let begins = self.timeline.begins_at(first.context);
         self.timeline.cut(first.context);
         self.timeline.anchor(first.context + late, first.output);
         self.timeline.extend(pending);

@@ -174,9 +174,9 @@ impl Engine {
     /// `{type: 'targetlatencychange', seconds}`,
     /// `{type: 'decodeerror', message, offset, framesLost}` (playback goes on),
     /// `{type: 'overflow'}` (input was dropped: `full` was ignored), `{type: 'ended'}`.
-    pub fn poll(&mut self, now: f64, frame: f64) -> Array {
+    pub fn poll(&mut self, now: f64, frame: f64, reached: f64) -> Array {
         let began = performance_now();
-        self.core.poll(now, whole(frame));
+        self.core.poll(now, whole(frame), whole(reached));
         self.busy_ms += performance_now() - began;
         let events = Array::new();
         let rate = f64::from(self.core.sample_rate());
