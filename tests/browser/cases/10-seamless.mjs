@@ -45,7 +45,7 @@ export default [
   {
     name: 'seamless: ffmpeg → relay → player, Opus and MP3, 44.1, 48 and 96 kHz',
     relay: true,
-    limit: 120_000,
+    limit: 180_000,
     async run(tools) {
       const relay = await tools.relay();
       const page = await tools.page();
@@ -83,7 +83,7 @@ export default [
   {
     name: 'seamless: with default options a live programme is heard as it is, from its burst on',
     relay: true,
-    limit: 60_000,
+    limit: 90_000,
     async run(tools) {
       const relay = await tools.relay();
       const page = await tools.page();
@@ -98,7 +98,7 @@ export default [
   },
   {
     name: 'seamless: append() in random pieces',
-    limit: 120_000,
+    limit: 180_000,
     async run(tools) {
       const page = await tools.page();
       const media = file(tools, 'noise', 'opus', { seconds: 2 });
