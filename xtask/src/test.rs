@@ -69,15 +69,15 @@ const SUITES: &[Suite] = &[
         },
     },
     Suite {
-        name: "end to end: browsers",
-        run: || counted(cmd("node").arg("tests/browser/run.mjs")),
-    },
-    Suite {
         name: "fuzz targets compile",
         run: || {
             fuzz::build()?;
             Ok(Count::ONE)
         },
+    },
+    Suite {
+        name: "end to end: browsers",
+        run: || counted(cmd("node").arg("tests/browser/run.mjs")),
     },
 ];
 
