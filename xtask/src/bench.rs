@@ -7,6 +7,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 const PREFIX: &str = "bench-";
+/// The one that needs neither browser nor player, but servers to compare with.
+const FANOUT: &str = "fanout";
 
 /// Runs one benchmark, or all; without any argument that names one, all.
 pub(crate) fn bench(mut args: Vec<String>) -> Result<()> {
@@ -28,8 +30,13 @@ pub(crate) fn bench(mut args: Vec<String>) -> Result<()> {
         }
         None => names,
     };
-    need::ensure(Purpose::Test, yes)?;
-    wasm::build()?;
+    if chosen.iter().any(|name| name != FANOUT) {
+        need::ensure(Purpose::Test, yes)?;
+        wasm::build()?;
+    }
+    if chosen.iter().any(|name| name == FANOUT) {
+        need::ensure(Purpose::Fanout, yes)?;
+    }
     let results = target().join("bench");
     std::fs::create_dir_all(&results)?;
     for name in &chosen {

@@ -142,6 +142,17 @@ const CLIENTS: &[Need] = &[
     need("icecast2 (a peer)", &["icecast2"], &["icecast2"]),
 ];
 
+/// To measure the fan-out beside its peers.
+const PEERS: &[Need] = &[
+    need("nginx (a peer)", &["nginx"], &["nginx-light"]),
+    need("icecast2 (a peer)", &["icecast2"], &["icecast2"]),
+    Need {
+        what: "nchan (a peer, in nginx)",
+        probe: Probe::Packages,
+        packages: &["libnginx-mod-nchan"],
+    },
+];
+
 /// What the caller is about to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -151,6 +162,8 @@ pub(crate) enum Purpose {
     Check,
     /// Run the fuzz targets: no WebAssembly, no page.
     Fuzz,
+    /// Measure the fan-out: native code and its peers, no page.
+    Fanout,
     /// Run every test: browsers and client programs as well.
     Test,
 }
@@ -194,8 +207,12 @@ fn agreed() -> Result<bool> {
 
 fn look(purpose: Purpose) -> Result<Missing> {
     let mut needs: Vec<&Need> = BUILD.iter().collect();
-    if purpose == Purpose::Fuzz {
+    let native = matches!(purpose, Purpose::Fuzz | Purpose::Fanout);
+    if native {
         needs.retain(|need| need.for_native_code());
+    }
+    if purpose == Purpose::Fanout {
+        needs.extend(PEERS);
     }
     if purpose == Purpose::Test {
         needs.extend(BROWSERS.iter().chain(CLIENTS));
@@ -203,7 +220,7 @@ fn look(purpose: Purpose) -> Result<Missing> {
     let mut rustup = Vec::new();
     let sysroot = output(cmd("rustc").args(["--print", "sysroot"]))?;
     let wasm32 = Path::new(sysroot.trim()).join("lib/rustlib/wasm32-unknown-unknown");
-    if purpose != Purpose::Fuzz && !wasm32.is_dir() {
+    if !native && !wasm32.is_dir() {
         rustup.push(vec!["target", "add", "wasm32-unknown-unknown"]);
     }
     if matches!(purpose, Purpose::Check | Purpose::Test) {
@@ -232,7 +249,7 @@ fn look(purpose: Purpose) -> Result<Missing> {
 
 fn npm_dirs(purpose: Purpose) -> Vec<PathBuf> {
     let mut dirs = match purpose {
-        Purpose::Fuzz => Vec::new(),
+        Purpose::Fuzz | Purpose::Fanout => Vec::new(),
         Purpose::Build | Purpose::Check | Purpose::Test => crate::wasm::npm_dirs().to_vec(),
     };
     if purpose == Purpose::Test {

@@ -2,38 +2,42 @@
 //! loop of `send(2)`.
 //!
 //! ```text
-//! bench-fanout [--listeners N,N] [--secs S] [--only NAME,NAME] [--growth] [--storm]
-//!              [--port P] [--docs]
+//! bench-fanout [--listeners N,N] [--secs S] [--rounds R] [--only NAME,NAME]
+//!              [--growth] [--storm] [--minute] [--port P] [--docs]
 //! ```
 //!
-//! By default all servers with 1,000 and 4,000 listeners. `--growth` adds the
-//! relay and the floor from 500 to 8,000 listeners, `--storm` 5,000 joins
-//! within a second. Results go to `target/bench/fanout.json`, the growth's
-//! plot beside it; `--docs` also puts table and plot into `docs/fanout/`.
+//! By default 1,000 and 4,000 listeners. The relay, Icecast and the floor are
+//! measured in turn, three rounds, there and back, so that what else the
+//! machine does falls on all; the other servers once. `--only` takes turns
+//! between those named. `--growth` adds the relay and the floor from 500 to
+//! 8,000 listeners, `--storm` 5,000 joins within a second, `--minute` 10,000
+//! listeners for a minute.
+//!
+//! Results go to `target/bench/fanout.json`, the growth's plot beside it;
+//! `--docs` also puts them into `docs/fanout/` and between the markers of
+//! `docs/fanout.md`. Parts that were not run keep what is there.
 //! `SEAMCAST_RELAY` names the relay binary, else it is built now.
 
-use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde_json::{Value, json};
-use tests::fanout::floor;
-use tests::fanout::load::{self, Plan, Window};
-use tests::fanout::process::{self, Guard};
-use tests::fanout::report::{self, Row};
-use tests::fanout::servers::{self, Kind};
-use tests::fanout::stream::wall_us;
+use tests::fanout::measure::measure;
+use tests::fanout::report::{self, Machine, Ratio, Results, Row};
+use tests::fanout::servers::Kind;
+use tests::fanout::{docs, floor, load, plot};
 use tests::support::{artefact_dir, workspace_root};
+
+/// Those whose ratios matter, so that they are measured in every round.
+const RIVALS: [Kind; 3] = [Kind::Relay, Kind::Icecast, Kind::Floor];
 
 struct Options {
     listeners: Vec<usize>,
     secs: u64,
-    only: Vec<Kind>,
+    rounds: usize,
+    only: Option<Vec<Kind>>,
     growth: bool,
     storm: bool,
+    minute: bool,
     port: u16,
     docs: bool,
 }
@@ -51,89 +55,131 @@ fn main() -> Result<()> {
         port += 1;
         SocketAddr::from(([127, 0, 0, 1], port - 1))
     };
-    let mut rows = Vec::new();
+    let mut results = Results {
+        machine: Machine::of_this(),
+        secs: options.secs,
+        rounds: options.rounds,
+        ..Results::default()
+    };
     for &listeners in &options.listeners {
-        for &kind in &options.only {
-            let measured = measure(kind, address(), listeners, options.secs, kind.join_rate());
-            note(&mut rows, kind, measured)?;
+        let mut all = Vec::new();
+        for round in 0..options.rounds {
+            for kind in options.turns(round) {
+                let measured = measure(kind, address(), listeners, options.secs, kind.join_rate());
+                note(&mut all, kind, measured)?;
+            }
         }
+        results
+            .ratios
+            .extend(Ratio::between("relay", &["floor", "icecast"], &all));
+        results
+            .ratios
+            .extend(Ratio::between("floor", &["icecast"], &all));
+        results.servers.extend(report::medians(&all));
     }
-    let mut storm = Vec::new();
     if options.storm {
         for kind in [Kind::Relay, Kind::Icecast] {
-            note(&mut storm, kind, measure(kind, address(), 5000, 5, 5000))?;
+            let measured = measure(kind, address(), 5000, 5, 5000);
+            note(&mut results.storm, kind, measured)?;
         }
     }
-    let mut growth = Vec::new();
     if options.growth {
-        for kind in [Kind::Relay, Kind::Floor] {
-            for listeners in [500, 1000, 2000, 4000, 8000] {
-                let measured = measure(kind, address(), listeners, options.secs, kind.join_rate());
-                note(&mut growth, kind, measured)?;
+        for listeners in [500, 1000, 2000, 4000, 8000] {
+            for kind in [Kind::Relay, Kind::Floor] {
+                let secs = options.secs;
+                let measured = measure(kind, address(), listeners, secs, kind.join_rate());
+                note(&mut results.growth, kind, measured)?;
             }
         }
     }
-    let mut text = report::table(&rows);
-    for (title, rows) in [("5,000 joins in a second", &storm), ("Growth", &growth)] {
-        if !rows.is_empty() {
-            text.push_str(&format!("\n{title}\n\n{}", report::table(rows)));
-        }
+    if options.minute {
+        let kind = Kind::Relay;
+        let measured = measure(kind, address(), 10_000, 60, kind.join_rate());
+        note(&mut results.minute, kind, measured)?;
     }
-    println!("\n{text}");
+    println!("\n{}", report::text(&results));
     let folder = artefact_dir("bench");
-    let all = json!({"servers": rows, "storm": storm, "growth": growth});
     std::fs::write(
         folder.join("fanout.json"),
-        serde_json::to_string_pretty(&all)?,
+        serde_json::to_string_pretty(&results)?,
     )?;
-    let plot = report::growth(&growth);
     if options.growth {
-        std::fs::write(folder.join("fanout-growth.svg"), &plot)?;
+        std::fs::write(
+            folder.join("fanout-growth.svg"),
+            plot::growth(&results.growth),
+        )?;
     }
     if options.docs {
-        let docs = workspace_root().join("docs/fanout");
-        std::fs::create_dir_all(&docs)?;
-        std::fs::write(docs.join("results.md"), text)?;
-        if options.growth {
-            std::fs::write(docs.join("growth.svg"), &plot)?;
-        }
+        docs::write(&workspace_root().join("docs"), results)?;
     }
     Ok(())
+}
+
+impl Options {
+    /// Who is measured in a round: there and back, so that a machine that
+    /// gets busier does not favour the first.
+    fn turns(&self, round: usize) -> Vec<Kind> {
+        let mut turns = match &self.only {
+            Some(only) => only.clone(),
+            None if round == 0 => {
+                let others = Kind::ALL.into_iter().filter(|kind| !RIVALS.contains(kind));
+                RIVALS.into_iter().chain(others).collect()
+            }
+            None => RIVALS.to_vec(),
+        };
+        if round % 2 == 1 {
+            turns.reverse();
+        }
+        turns
+    }
 }
 
 fn read(args: Vec<String>) -> Result<Options> {
     let mut options = Options {
         listeners: vec![1000, 4000],
-        secs: 10,
-        only: Kind::ALL.to_vec(),
+        secs: 6,
+        rounds: 3,
+        only: None,
         growth: false,
         storm: false,
+        minute: false,
         port: 21_500,
         docs: false,
     };
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         let mut value = || args.next().with_context(|| format!("{arg} needs a value"));
+        let whole = |text: String| -> Result<u64> {
+            let number: u64 = text
+                .parse()
+                .ok()
+                .filter(|number| *number > 0)
+                .with_context(|| format!("{arg} {text:?} is no whole number above 0"))?;
+            Ok(number)
+        };
         match arg.as_str() {
             "--listeners" => {
-                let numbers = value()?
+                let numbers = value()?;
+                options.listeners = numbers
                     .split(',')
-                    .map(str::parse)
-                    .collect::<Result<_, _>>();
-                options.listeners = numbers.context("--listeners needs whole numbers")?;
+                    .map(|number| Ok(whole(number.to_owned())? as usize))
+                    .collect::<Result<_>>()?;
             }
-            "--secs" => options.secs = value()?.parse().context("--secs needs a whole number")?,
+            "--secs" => options.secs = whole(value()?)?,
+            "--rounds" => options.rounds = whole(value()?)? as usize,
             "--port" => options.port = value()?.parse().context("--port needs a port")?,
             "--only" => {
                 let find = |name: &str| Kind::ALL.into_iter().find(|kind| kind.name() == name);
                 let names = value()?;
-                options.only = names
+                let only = names
                     .split(',')
                     .map(|name| find(name).with_context(|| format!("no server {name:?}")))
                     .collect::<Result<_>>()?;
+                options.only = Some(only);
             }
             "--growth" => options.growth = true,
             "--storm" => options.storm = true,
+            "--minute" => options.minute = true,
             "--docs" => options.docs = true,
             other => bail!("unknown argument {other:?}; see the head of bench-fanout.rs"),
         }
@@ -146,120 +192,25 @@ fn note(rows: &mut Vec<Row>, kind: Kind, measured: Result<Row>) -> Result<()> {
     match measured {
         Ok(row) => {
             eprintln!(
-                "{:>10} {:>5}: {:.1} µs per listener·s, {:.2} KB, p99 {:.0} ms, delivered {:.4}",
+                "{:>10} {:>5}: {:.1} µs per listener·s ({:.0} % user), {:.2} KB, p99 {:.0} ms, \
+                 delivered {:.4}, load average {:.1}",
                 row.server,
                 row.listeners,
                 row.cpu_us(),
+                row.user_share() * 100.0,
                 row.rss_kb,
                 row.p99,
-                row.delivered
+                row.delivered,
+                row.load_average,
             );
             rows.push(row);
             Ok(())
         }
         // Without the relay there is nothing to compare.
-        Err(error) if matches!(kind, Kind::Relay | Kind::RelayWs | Kind::RelayHttp) => Err(error),
+        Err(error) if kind.is_relay() => Err(error),
         Err(error) => {
             eprintln!("{:>10}: not measured: {error:#}", kind.name());
             Ok(())
         }
     }
-}
-
-fn measure(
-    kind: Kind,
-    address: SocketAddr,
-    listeners: usize,
-    secs: u64,
-    rate: usize,
-) -> Result<Row> {
-    let server = servers::start(kind, address)?;
-    servers::warm_up(&server, kind)?;
-    let rss_before = process::rss_kb(server.pid)?;
-    let tcp_before = process::tcp_kb();
-    let plan = Plan {
-        address,
-        path: kind.path().to_owned(),
-        transport: kind.transport(),
-        listeners,
-        rate,
-    };
-    let mut child = Command::new(std::env::current_exe()?)
-        .args(["load", &serde_json::to_string(&plan)?])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut control = child.stdin.take().context("no stdin")?;
-    let output = child.stdout.take().context("no stdout")?;
-    let generator = Guard(child);
-    let (said, lines) = mpsc::channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            if said.send(line).is_err() {
-                return;
-            }
-        }
-    });
-    let hear = |limit: u64| -> Result<Value> {
-        let line = lines.recv_timeout(Duration::from_secs(limit));
-        let line = line.context("the load generator says nothing")?;
-        Ok(serde_json::from_str(&line)?)
-    };
-    let joined = hear(90)?;
-    std::thread::sleep(Duration::from_secs(3));
-
-    let window = Window {
-        from: wall_us() + 200_000,
-        to: wall_us() + 200_000 + secs * 1_000_000,
-    };
-    writeln!(control, "{}", serde_json::to_string(&window)?)?;
-    sleep_until(window.from);
-    let cpu = process::cpu(server.pid)?;
-    let generator_cpu = process::cpu(generator.0.id())?;
-    sleep_until(window.to);
-    let cpu = process::cpu(server.pid)? - cpu;
-    let generator_cpu = process::cpu(generator.0.id())? - generator_cpu;
-    let rss = process::rss_kb(server.pid)?;
-    let tcp = process::tcp_kb();
-    let load_average = process::load_average();
-    let result = hear(30)?;
-
-    drop(control);
-    drop(generator);
-    std::thread::sleep(Duration::from_secs(4));
-    let rss_after = process::rss_kb(server.pid)?;
-
-    let number = |value: &Value| value.as_f64().unwrap_or(0.0);
-    let heard = number(&joined["heard"]) as usize;
-    let listening = heard.max(1) as f64 * secs as f64;
-    let sent = number(&result["frames"]).max(1.0);
-    let messages = number(&result["messages"]) / heard.max(1) as f64;
-    // The generator counts until a little after the window.
-    let measured = secs as f64 + 1.7;
-    let messages = messages / measured;
-    Ok(Row {
-        server: kind.name().to_owned(),
-        listeners,
-        heard,
-        lost: listeners - heard + number(&result["gone"]) as usize,
-        user_us: cpu.user * 1e6 / listening,
-        system_us: cpu.system * 1e6 / listening,
-        message_us: cpu.total() * 1e6 / listening / messages,
-        messages,
-        rss_kb: (rss - rss_before) / heard.max(1) as f64,
-        tcp_kb: (tcp - tcp_before) / heard.max(1) as f64,
-        rss_after: rss_after / rss_before,
-        p50: number(&result["latency"]["p50"]),
-        p99: number(&result["latency"]["p99"]),
-        p999: number(&result["latency"]["p999"]),
-        delivered: number(&result["latency"]["count"]) / (listeners as f64 * sent),
-        joins_per_sec: number(&joined["joins_per_sec"]),
-        first_audio_p99: number(&joined["first_audio"]["p99"]),
-        generator: generator_cpu.total() / secs as f64,
-        load_average,
-    })
-}
-
-fn sleep_until(at: u64) {
-    std::thread::sleep(Duration::from_micros(at.saturating_sub(wall_us())));
 }

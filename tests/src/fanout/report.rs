@@ -1,11 +1,11 @@
-//! What was measured, as a table, as JSON and as a plot.
+//! What was measured, as tables and as JSON.
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One server with one number of listeners.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Row {
     /// The server.
     pub server: String,
@@ -53,6 +53,192 @@ impl Row {
     pub fn cpu_us(&self) -> f64 {
         self.user_us + self.system_us
     }
+
+    /// How much of it is spent in the program.
+    #[must_use]
+    pub fn user_share(&self) -> f64 {
+        self.user_us / self.cpu_us().max(f64::MIN_POSITIVE)
+    }
+}
+
+/// The middle one; between two, their mean. 0 of none.
+#[must_use]
+pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    let half = values.len() / 2;
+    match values.len() {
+        0 => 0.0,
+        odd if odd % 2 == 1 => values[half],
+        _ => f64::midpoint(values[half - 1], values[half]),
+    }
+}
+
+/// One row for each server and number of listeners, in the order of their
+/// first: the median of each figure, but the worst of what may not fail.
+#[must_use]
+pub fn medians(rows: &[Row]) -> Vec<Row> {
+    let mut out: Vec<Row> = Vec::new();
+    for first in rows {
+        let same = |row: &&Row| row.server == first.server && row.listeners == first.listeners;
+        if out.iter().any(|row| same(&row)) {
+            continue;
+        }
+        let all: Vec<&Row> = rows.iter().filter(same).collect();
+        let of = |figure: fn(&Row) -> f64| median(all.iter().map(|row| figure(row)));
+        out.push(Row {
+            server: first.server.clone(),
+            listeners: first.listeners,
+            heard: all.iter().map(|row| row.heard).min().unwrap_or(0),
+            lost: all.iter().map(|row| row.lost).max().unwrap_or(0),
+            user_us: of(|row| row.user_us),
+            system_us: of(|row| row.system_us),
+            message_us: of(|row| row.message_us),
+            messages: of(|row| row.messages),
+            rss_kb: of(|row| row.rss_kb),
+            tcp_kb: of(|row| row.tcp_kb),
+            rss_after: of(|row| row.rss_after),
+            p50: of(|row| row.p50),
+            p99: of(|row| row.p99),
+            p999: of(|row| row.p999),
+            delivered: all.iter().map(|row| row.delivered).fold(f64::MAX, f64::min),
+            joins_per_sec: of(|row| row.joins_per_sec),
+            first_audio_p99: of(|row| row.first_audio_p99),
+            generator: of(|row| row.generator),
+            load_average: of(|row| row.load_average),
+        });
+    }
+    out
+}
+
+/// CPU of one server by that of another, round by round.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ratio {
+    /// The server.
+    pub server: String,
+    /// Whose CPU it is divided by.
+    pub peer: String,
+    /// Listeners.
+    pub listeners: usize,
+    /// One for each round in which both were measured.
+    pub rounds: Vec<f64>,
+}
+
+impl Ratio {
+    /// Ratios of `server` to each of `peers`, of rows in the order in which
+    /// they were measured. Both of a round are neighbours in time.
+    #[must_use]
+    pub fn between(server: &str, peers: &[&str], rows: &[Row]) -> Vec<Self> {
+        let of =
+            |name: &str| -> Vec<&Row> { rows.iter().filter(|row| row.server == name).collect() };
+        let own = of(server);
+        let ratio = |peer: &&str| Self {
+            server: server.to_owned(),
+            peer: (*peer).to_owned(),
+            listeners: rows.first().map_or(0, |row| row.listeners),
+            rounds: own
+                .iter()
+                .zip(of(peer))
+                .map(|(own, peer)| own.cpu_us() / peer.cpu_us().max(f64::MIN_POSITIVE))
+                .collect(),
+        };
+        let mut ratios: Vec<Self> = peers.iter().map(ratio).collect();
+        ratios.retain(|ratio| !ratio.rounds.is_empty());
+        ratios
+    }
+
+    /// The median of the rounds.
+    #[must_use]
+    pub fn median(&self) -> f64 {
+        median(self.rounds.iter().copied())
+    }
+}
+
+impl std::fmt::Display for Ratio {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let rounds: Vec<String> = self.rounds.iter().map(|r| format!("{r:.2}")).collect();
+        write!(
+            f,
+            "{}/{} at {}: {:.2} (rounds {})",
+            self.server,
+            self.peer,
+            self.listeners,
+            self.median(),
+            rounds.join(", ")
+        )
+    }
+}
+
+/// What it was measured on.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Machine {
+    /// Processors.
+    pub cores: usize,
+    /// What they are.
+    pub processor: String,
+    /// The kernel's release.
+    pub kernel: String,
+}
+
+impl Machine {
+    /// This machine, from `/proc`.
+    #[must_use]
+    pub fn of_this() -> Self {
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let processor = read("/proc/cpuinfo");
+        let processor = processor
+            .lines()
+            .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+            .map_or("unknown processor", |(_, name)| name);
+        Self {
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            processor: processor.trim().to_owned(),
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+        }
+    }
+}
+
+/// A run of the benchmark.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Results {
+    /// What it ran on.
+    pub machine: Machine,
+    /// Seconds of a measurement.
+    pub secs: u64,
+    /// Rounds of the servers that take turns.
+    pub rounds: usize,
+    /// All servers, the medians of their rounds.
+    pub servers: Vec<Row>,
+    /// Of those rounds.
+    pub ratios: Vec<Ratio>,
+    /// Joins within a second.
+    pub storm: Vec<Row>,
+    /// The relay and the floor over numbers of listeners.
+    pub growth: Vec<Row>,
+    /// Many listeners for a minute.
+    pub minute: Vec<Row>,
+}
+
+/// All of it, for a terminal.
+#[must_use]
+pub fn text(results: &Results) -> String {
+    let mut out = table(&results.servers);
+    for (title, rows) in [
+        ("5,000 joins in a second", &results.storm),
+        ("Growth", &results.growth),
+        ("A minute", &results.minute),
+    ] {
+        if !rows.is_empty() {
+            let _ = write!(out, "\n{title}\n\n{}", table(rows));
+        }
+    }
+    if !results.ratios.is_empty() {
+        out.push_str("\nCPU, median of the rounds\n\n");
+    }
+    for ratio in &results.ratios {
+        let _ = writeln!(out, "{ratio}");
+    }
+    out
 }
 
 /// A Markdown table.
@@ -69,7 +255,7 @@ pub fn table(rows: &[Row]) -> String {
             row.server,
             row.listeners,
             row.cpu_us(),
-            100.0 * row.user_us / row.cpu_us().max(f64::MIN_POSITIVE),
+            100.0 * row.user_share(),
             row.message_us,
             row.rss_kb,
             row.tcp_kb,
@@ -87,66 +273,38 @@ pub fn table(rows: &[Row]) -> String {
     out
 }
 
-const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 320.0;
-const MARGIN: f64 = 56.0;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// CPU per listener over the number of listeners.
-#[must_use]
-pub fn growth(rows: &[Row]) -> String {
-    let most = rows.iter().map(|row| row.listeners).max().unwrap_or(1) as f64;
-    let top = rows.iter().map(Row::cpu_us).fold(1.0, f64::max) * 1.2;
-    let x = |n: f64| MARGIN + n / most * (WIDTH - 2.0 * MARGIN);
-    let y = |us: f64| HEIGHT - MARGIN - us / top * (HEIGHT - 2.0 * MARGIN);
-    let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
-         font-family=\"sans-serif\" font-size=\"12\">\n\
-         <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#fff\"/>\n\
-         <text x=\"{MARGIN}\" y=\"24\" font-size=\"14\">CPU per listener over listeners (µs per second of listening)</text>\n"
-    );
-    for step in 0..=4 {
-        let us = top * f64::from(step) / 4.0;
-        let _ = writeln!(
-            out,
-            "<line x1=\"{MARGIN}\" x2=\"{:.1}\" y1=\"{2:.1}\" y2=\"{2:.1}\" stroke=\"#ddd\"/>\
-             <text x=\"{3:.1}\" y=\"{4:.1}\" text-anchor=\"end\">{1:.0}</text>",
-            WIDTH - MARGIN,
-            us,
-            y(us),
-            MARGIN - 6.0,
-            y(us) + 4.0
-        );
-    }
-    let mut names: Vec<&str> = rows.iter().map(|row| row.server.as_str()).collect();
-    names.dedup();
-    for (index, name) in names.iter().enumerate() {
-        let colour = ["#1463c8", "#c84b14", "#3a8a2d", "#7d3ac1"][index % 4];
-        let of = || rows.iter().filter(|row| row.server == *name);
-        let points: Vec<String> = of()
-            .map(|row| format!("{:.1},{:.1}", x(row.listeners as f64), y(row.cpu_us())))
-            .collect();
-        let _ = writeln!(
-            out,
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
-            points.join(" ")
-        );
-        for row in of() {
-            let (x, y) = (x(row.listeners as f64), y(row.cpu_us()));
-            let _ = writeln!(
-                out,
-                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>\
-                 <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
-                HEIGHT - MARGIN + 18.0,
-                row.listeners
-            );
+    fn row(server: &str, us: f64) -> Row {
+        Row {
+            server: server.to_owned(),
+            listeners: 10,
+            system_us: us,
+            ..Row::default()
         }
-        let _ = writeln!(
-            out,
-            "<text x=\"{:.1}\" y=\"{:.1}\" fill=\"{colour}\" text-anchor=\"end\">{name}</text>",
-            WIDTH - MARGIN,
-            44.0 + 16.0 * index as f64
-        );
     }
-    out.push_str("</svg>\n");
-    out
+
+    #[test]
+    fn rounds_are_compared_with_each_other() {
+        // There and back: the second round is twice as dear for both.
+        let rows = [
+            row("relay", 11.0),
+            row("floor", 10.0),
+            row("floor", 20.0),
+            row("relay", 22.0),
+            row("relay", 30.0),
+        ];
+        let ratios = Ratio::between("relay", &["floor", "icecast"], &rows);
+        assert_eq!(ratios.len(), 1);
+        assert_eq!(ratios[0].rounds, [1.1, 1.1]);
+        assert_eq!(
+            ratios[0].to_string(),
+            "relay/floor at 10: 1.10 (rounds 1.10, 1.10)"
+        );
+        let middle = medians(&rows);
+        let us: Vec<f64> = middle.iter().map(Row::cpu_us).collect();
+        assert_eq!(us, [22.0, 15.0]);
+    }
 }

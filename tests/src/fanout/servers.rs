@@ -28,6 +28,8 @@ pub enum Kind {
     RelayWs,
     /// The relay, HTTP listeners.
     RelayHttp,
+    /// The relay, listeners that ask for two chunks a message.
+    RelayCoarse,
     /// Icecast 2, HTTP listeners.
     Icecast,
     /// nginx with nchan, WebSocket listeners.
@@ -38,10 +40,11 @@ pub enum Kind {
 
 impl Kind {
     /// All, in the order of the table.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Relay,
         Self::RelayWs,
         Self::RelayHttp,
+        Self::RelayCoarse,
         Self::Icecast,
         Self::Nchan,
         Self::Floor,
@@ -54,6 +57,7 @@ impl Kind {
             Self::Relay => "relay",
             Self::RelayWs => "relay-ws",
             Self::RelayHttp => "relay-http",
+            Self::RelayCoarse => "relay-coarse",
             Self::Icecast => "icecast",
             Self::Nchan => "nchan",
             Self::Floor => "floor",
@@ -70,11 +74,20 @@ impl Kind {
         }
     }
 
+    /// Whether it is the relay.
+    #[must_use]
+    pub const fn is_relay(self) -> bool {
+        matches!(
+            self,
+            Self::Relay | Self::RelayWs | Self::RelayHttp | Self::RelayCoarse
+        )
+    }
+
     /// What its listeners speak.
     #[must_use]
     pub const fn transport(self) -> Transport {
         match self {
-            Self::Relay => Transport::Framed,
+            Self::Relay | Self::RelayCoarse => Transport::Framed,
             Self::RelayWs | Self::Nchan => Transport::Ws,
             Self::RelayHttp | Self::Icecast | Self::Floor => Transport::Http,
         }
@@ -85,6 +98,7 @@ impl Kind {
     pub const fn path(self) -> &'static str {
         match self {
             Self::Nchan => "/sub",
+            Self::RelayCoarse => "/live.mp3?min_chunk=150",
             _ => "/live.mp3",
         }
     }
@@ -115,7 +129,9 @@ impl Drop for Server {
 pub fn start(kind: Kind, address: SocketAddr) -> Result<Server> {
     let scratch = Scratch::new(kind.name());
     let mut command = match kind {
-        Kind::Relay | Kind::RelayWs | Kind::RelayHttp => relay(address, scratch.path())?,
+        Kind::Relay | Kind::RelayWs | Kind::RelayHttp | Kind::RelayCoarse => {
+            relay(address, scratch.path())?
+        }
         Kind::Icecast => icecast(address, scratch.path())?,
         Kind::Nchan => nchan(address, scratch.path())?,
         Kind::Floor => {
@@ -167,11 +183,11 @@ pub fn warm_up(server: &Server, kind: Kind) -> Result<()> {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()?;
-    std::thread::sleep(Duration::from_secs(3));
+    std::thread::sleep(Duration::from_secs(2));
     // The end of its input makes it leave.
     drop(child.stdin.take());
     child.wait()?;
-    std::thread::sleep(Duration::from_secs(2));
+    std::thread::sleep(Duration::from_secs(1));
     Ok(())
 }
 
