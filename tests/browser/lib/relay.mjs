@@ -35,6 +35,7 @@ export class Relay {
     return this;
   }
 
+  get password() { return PASSWORD; }
   url(path) { return `http://127.0.0.1:${this.port}${path}`; }
   ws(path) { return `ws://127.0.0.1:${this.port}${path}`; }
 
