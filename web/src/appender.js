@@ -1,7 +1,7 @@
 // @ts-check
 /** The push API's queue: what `append()` was given and the engine has no room for yet. */
 
-/** @typedef {import('../dist/player/glue.js').Engine} Engine */
+/** @typedef {import('./engine.js').Engine} Engine */
 
 export class Appender {
   /** @type {Uint8Array[]} */
@@ -14,9 +14,9 @@ export class Appender {
   /** Whether `endOfStream()` was called and not yet passed on. */
   ending = false;
 
-  /** @returns {Promise<void>} Resolved when the engine has room, or at once. @param {Engine} engine */
-  room(engine) {
-    return engine.full ? new Promise((resolve) => void this.#waiting.push(resolve)) : Promise.resolve();
+  /** @returns {Promise<void>} Resolved when the engine has room. */
+  room() {
+    return new Promise((resolve) => void this.#waiting.push(resolve));
   }
 
   /** @param {Uint8Array} bytes */
@@ -27,11 +27,11 @@ export class Appender {
 
   /** Gives the engine what it has room for. @param {Engine} engine @param {number} now */
   drain(engine, now) {
-    for (let bytes; !engine.full && (bytes = this.#queue.shift());) {
+    for (let bytes; !engine.full() && (bytes = this.#queue.shift());) {
       this.taken += bytes.length;
       engine.pushBytes(now, bytes);
     }
-    if (!engine.full) for (const resolve of this.#waiting.splice(0)) resolve();
+    if (!engine.full()) for (const resolve of this.#waiting.splice(0)) resolve();
     if (this.ending && !this.#queue.length) {
       this.ending = false;
       engine.endOfStream(now);

@@ -3,12 +3,11 @@
  * Everything between the network and the output for one source: link, engine, clockwork. Runs on the
  * main thread or in a worker; methods are called with, and events told in, what can be cloned.
  */
-import { Engine } from '../dist/player/glue.js';
 import { Appender } from './appender.js';
 import { PlayerError } from './errors.js';
 import { Link } from './link.js';
 import { Backoff } from './reconnect.js';
-import { load } from './wasm.js';
+import { load, make } from './wasm.js';
 
 const PUMP_MS = 40;
 /** Appends closer together than this are worked on together. */
@@ -21,6 +20,8 @@ const STALLED_MS = 3000;
 const UNPLAYABLE_MS = 15_000;
 
 /**
+ * @typedef {import('./engine.js').Engine} Engine
+ *
  * @typedef {object} Sink Where blocks go; frames are the engine's.
  * @property {number} rate
  * @property {number} channels
@@ -43,8 +44,27 @@ const UNPLAYABLE_MS = 15_000;
  * @property {import('./index.js').ReconnectOptions | false} [reconnect]
  * @property {string | URL} [wasmUrl]
  *
- * @typedef {ReturnType<Core['state']>} State
+ * @typedef {object} State
+ * @property {number} frame The context's, at which it is so.
+ * @property {number} time
+ * @property {number} start From which frame on time passes; Infinity: it stands.
+ * @property {number} end
+ * @property {boolean} framed
+ * @property {[number, number]} seekable
+ * @property {number | null} age
+ * @property {number} bytesReceived
+ * @property {import('./engine.js').EngineStats} stats
  */
+
+/** What there is to know when there is nothing. @type {State} */
+export const NOTHING = {
+  frame: 0, time: 0, start: Infinity, end: 0, framed: false, seekable: [0, 0], age: null, bytesReceived: 0,
+  stats: {
+    underrunEvents: 0, underrunDuration: 0, totalDuration: 0, averageLatency: 0, jitterBufferDelay: 0,
+    jitterBufferTargetDelay: 0, arrivalRate: 0, arrivalSpreadP95: 0, startupDelay: 0, predictedSafeStart: 0, prebuffer: 0,
+    resampleRatio: 1, driftPpm: 0, concealedFrames: 0, droppedFrames: 0, stretchedFrames: 0, decodeTimeMs: 0,
+  },
+};
 
 const now = () => performance.now();
 
@@ -59,7 +79,6 @@ export class Core {
   #appender = new Appender();
   #wants = false;
   #playing = false;
-  #closed = false;
   #stopped = false;
   /** Whether the engine knows a format. */
   #format = false;
@@ -71,7 +90,7 @@ export class Core {
   #start = 0;
   /** The sink's as last seen. */
   #starved = 0;
-  #finished = false;
+  #finished = 0;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #pump;
   /** When #run() last ran, ms, and the timer for its next run. */
@@ -99,8 +118,8 @@ export class Core {
     } catch (cause) {
       this.#fail(/** @type {PlayerError} */ (cause));
     }
-    if (this.#closed || this.#stopped) return;
-    const engine = this.#engine = new Engine(mode === 'complete', ...latency);
+    if (this.#stopped) return;
+    const engine = /** @type {Engine} */ (this.#engine = make('engine', mode === 'complete', ...latency));
     engine.setStretch(stretch);
     if (this.#sink) this.attach(this.#sink);
     this.#pump = setInterval(() => this.run(), PUMP_MS);
@@ -126,7 +145,7 @@ export class Core {
       }
     },
     duration: (seconds) => this.#tell('duration', { seconds }),
-    room: () => (this.#engine ? this.#appender.room(this.#engine) : Promise.resolve()),
+    room: () => this.#appender.room(),
   };
 
   /* ── Asked from outside ──────────────────────────────────────────── */
@@ -136,8 +155,8 @@ export class Core {
     /** @type {any} */ (this)[method](...args);
   }
 
-  /** @param {Sink} sink */
-  attach(sink) {
+  /** @param {Sink} sink @param {unknown} [_] */
+  attach(sink, _) {
     this.#sink = sink;
     this.#starved = sink.starved;
     this.#engine?.setOutput(sink.rate, sink.channels, sink.lead, sink.horizon);
@@ -205,28 +224,26 @@ export class Core {
 
   close() {
     this.stop();
-    this.#closed = true;
     this.#sink?.cancel();
     this.#sink?.finish(true);
     this.#engine?.free();
     this.#engine = null;
   }
 
-  /** Everything there is to know, at a frame of the context. */
+  /** Everything there is to know, at a frame of the context. @returns {State} */
   state(frame = this.#sink ? this.#sink.frame + this.#sink.shift : 0) {
     const at = frame - (this.#sink?.shift ?? 0);
     const engine = this.#engine;
     const time = engine?.currentTime(at) ?? 0;
     return {
       frame, time,
-      /** From which frame on time passes; Infinity: it stands. */
       start: this.#playing ? this.#start : Infinity,
-      end: engine ? engine.buffered(at)[1] : 0,
+      end: engine?.buffered(at) ?? 0,
       framed: this.#link?.framed ?? false,
       seekable: this.#link?.session.seekable ?? [0, 0],
       age: this.#link?.age(time) ?? null,
-      bytesReceived: this.#link?.bytesReceived ?? this.#appender.bytesReceived,
-      stats: /** @type {any} */ (engine?.stats(at)),
+      bytesReceived: this.#bytes,
+      stats: engine?.stats(at) ?? NOTHING.stats,
     };
   }
 
@@ -269,7 +286,7 @@ export class Core {
   #drain(engine) {
     this.#appender.drain(engine, now());
     const { taken } = this.#appender;
-    if (taken !== this.#told.taken && !engine.full) {
+    if (taken !== this.#told.taken && !engine.full()) {
       this.#told.taken = taken;
       this.#tell('taken', { taken });
     }
@@ -297,8 +314,9 @@ export class Core {
       events.push(...engine.poll(now(), frame, reached));
       for (const event of events) if (event.type === 'cancel') sink.cancel(event.frame);
       sink.schedule(engine);
-      if (engine.finished && !this.#finished) sink.finish();
-      this.#finished = engine.finished;
+      const finished = engine.finished();
+      if (finished && !this.#finished) sink.finish();
+      this.#finished = finished;
     });
     const before = this.#playing;
     for (const event of events) {
@@ -360,7 +378,7 @@ export class Core {
     if (!link) return;
     const t = now();
     const told = this.#told;
-    const waits = !engine.full && this.#wants;
+    const waits = !engine.full() && this.#wants;
     if (t - told.report >= REPORT_MS || (waits && link.state === 'parked')) {
       const { time, end, stats } = this.state();
       if (waits) link.unpark(end - time);

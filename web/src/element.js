@@ -1,6 +1,6 @@
 // @ts-check
 /** `<seamcast-player src="wss://…/live.opus" controls>`: a button, a line of text, a volume slider. */
-import { Player } from './player.js';
+import { Player } from './index.js';
 
 const CSS = `
 :host { display: inline-block; width: min(100%, 26rem); font: 15px/1.35 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;

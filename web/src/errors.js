@@ -32,7 +32,7 @@ export class PlayerError extends Error {
    */
   constructor(reason, detail, more = {}) {
     const [code, remedy] = REASONS[reason];
-    super(`${detail}: ${more.remedy ?? remedy}`, more.cause === undefined ? undefined : { cause: more.cause });
+    super(`${detail}: ${more.remedy ?? remedy}`, more);
     this.name = /** @type {const} */ ('PlayerError');
     this.code = code;
     this.reason = reason;

@@ -15,7 +15,7 @@ const MOUNT_GONE_MS = 60_000;
 const UNPARK_BELOW = 8;
 
 /**
- * @typedef {import('../dist/player/glue.js').Engine} Engine
+ * @typedef {import('./engine.js').Engine} Engine
  * @typedef {string | WebSocket | ReadableStream<Uint8Array>} Source
  *
  * @typedef {object} Host
@@ -24,7 +24,7 @@ const UNPARK_BELOW = 8;
  * @property {(error: PlayerError) => void} fail Nothing more can be done.
  * @property {(error: PlayerError) => void} lost No more will come; what has arrived can still be played.
  * @property {(seconds: number) => void} duration
- * @property {() => Promise<void>} room Resolved when the engine takes more.
+ * @property {() => Promise<void>} room Resolved when the engine, which is full, takes more.
  */
 
 const now = () => performance.now();
@@ -59,7 +59,7 @@ export class Link {
   #dialect = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer = undefined;
-  /** @type {{afterMs: number, url: string | null} | null} */
+  /** @type {{afterMs: number, url: string} | null} */
   #goaway = null;
   /** Media has to flow before `reconnected` is told. */
   #rejoining = false;
@@ -120,7 +120,7 @@ export class Link {
 
   /** The address with the join point and the mode, for mounts that understand them. @param {string} source @param {string} [from] */
   #address(source, from) {
-    const url = new URL(this.#goaway?.url ?? source, source);
+    const url = new URL(this.#goaway?.url || source, source);
     this.#goaway = null;
     if (!url.protocol.startsWith('ws')) return url.href;
     const join = from ?? this.session.resumePoint;
@@ -154,7 +154,7 @@ export class Link {
     this.#whenReady((engine) => this.#media(bytes, at, engine));
     // Held back until the module is there, so that a fast server cannot fill memory.
     if (!this.#engine) return new Promise((resolve) => void this.#early.push(resolve));
-    if (!this.#engine.full) return undefined;
+    if (!this.#engine.full()) return undefined;
     if (this.framed && typeof this.#source === 'string') {
       // A socket cannot be held back: it is left, and joined again at the same chunk.
       this.#disconnect();
@@ -172,7 +172,7 @@ export class Link {
     }
     const chunk = this.#checked(() => this.session.chunk(bytes));
     if (!chunk || this.seeking) return;
-    this.#newest = { ingest: chunk.ingestTime, end: chunk.mediaTime + chunk.duration };
+    this.#newest = chunk;
     this.#rejoined();
     this.#host.work(() => engine.pushChunk(at, bytes));
   }

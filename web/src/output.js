@@ -16,6 +16,11 @@ const EVEN_MS = 30;
 /** How far off a cut has to lie for a worklet to hear of it in time, seconds. */
 const CUT = 0.015;
 
+/** A running context whose clock stands still this long is broken. */
+const FROZEN_MS = 4000;
+/** How long to wait for a context to run before calling it blocked, before any gesture and after one. */
+const PATIENCE_MS = [1000, 3000];
+
 /** Whether this page has Web Audio. */
 export const hasWebAudio = () => typeof AudioContext !== 'undefined';
 
@@ -38,10 +43,12 @@ export class Output {
   #sources = [];
   /** @type {AudioWorkletNode | null} */
   #reader = null;
-  /** What a `Ring` needs to feed the worklet, once there is one. @type {Promise<import('./ring.js').Way> | undefined} */
-  way;
+  /** What a `Ring` needs to feed the worklet. @type {Promise<import('./ring.js').Way> | undefined} */
+  #way;
   /** Whether somebody has it. */
   fed = false;
+  /** Where the clock was last seen to move, or not needed to. */
+  #moved = { frame: -1, at: 0 };
 
   /** @param {AudioContext} [context] The host's; without one the output makes, resumes and closes its own. */
   constructor(context) {
@@ -79,14 +86,19 @@ export class Output {
 
   /** Seconds from the context's clock to the ear, as far as the browser knows. */
   get delay() {
-    const { baseLatency = 0, outputLatency = 0 } = this.context;
-    return (Number.isFinite(baseLatency) ? baseLatency : 0) + (Number.isFinite(outputLatency) ? outputLatency : 0);
+    const { baseLatency, outputLatency } = this.context;
+    return (baseLatency || 0) + (outputLatency || 0);
   }
 
   /* ── Blocks ──────────────────────────────────────────────────────── */
 
-  /** Makes the worklet and returns what a `Ring` needs to feed it. @param {string | URL} [url] */
-  async worklet(url) {
+  /** Has the worklet made, once, and says what a `Ring` needs to feed it. @param {string | URL} [url] */
+  worklet(url) {
+    return (this.#way ??= this.#worklet(url));
+  }
+
+  /** @param {string | URL} [url] */
+  async #worklet(url) {
     const { context, rate, channels } = this;
     // The query is Vite's: it would write so small a file into a `data:` address, which a policy of 'self' forbids.
     await context.audioWorklet.addModule(url ?? new URL('./worklet.js?no-inline', import.meta.url));
@@ -100,7 +112,7 @@ export class Output {
     return { rate, channels, memory, port, running: this.running };
   }
 
-  /** @param {import('../dist/player/glue.js').Engine} engine */
+  /** @param {import('./engine.js').Engine} engine */
   schedule(engine) {
     const { context, rate } = this;
     const now = context.currentTime * rate;
@@ -142,16 +154,13 @@ export class Output {
 
   /**
    * Asks the browser for sound. False: it wants a user gesture first.
-   * @param {number} patienceMs A blocked `resume()` stays pending rather than failing.
+   * @param {boolean} [gesture] Whether there was one.
    */
-  async resume(patienceMs) {
-    const { context } = this;
-    const resumed = context.resume().then(() => true, () => false);
-    let timer;
-    const late = new Promise((resolve) => { timer = setTimeout(resolve, patienceMs, false); });
-    await Promise.race([resumed, late]);
-    clearTimeout(timer);
-    if (this.running && !this.#settled && !this.way) await this.#settle();
+  async resume(gesture = /** @type {any} */ (globalThis.navigator)?.userActivation?.hasBeenActive) {
+    // A blocked resume() stays pending rather than failing.
+    const late = new Promise((resolve) => { setTimeout(resolve, PATIENCE_MS[gesture ? 1 : 0]); });
+    await Promise.race([this.context.resume().catch(() => {}), late]);
+    if (this.running && !this.#settled && !this.#way) await this.#settle();
     return this.running;
   }
 
@@ -167,6 +176,14 @@ export class Output {
       most = Math.max(most, ahead);
     }
     this.#settled = true;
+  }
+
+  /** Whether the clock of a context of our own stands although it is to move. @param {boolean} needed */
+  frozen(needed) {
+    const { frame } = this;
+    const now = performance.now();
+    if (!needed || !this.running || frame !== this.#moved.frame) this.#moved = { frame, at: now };
+    return this.owned && now - this.#moved.at > FROZEN_MS;
   }
 
   async close() {

@@ -1,25 +1,20 @@
 // @ts-check
-/** The `Player`: speaks HTMLMediaElement and owns the context; a `Core`, in a worker or beside it, does the work. */
-import { Core } from './core.js';
+/** The `Player`: speaks HTMLMediaElement; a `Core`, in a worker or beside it, does the work. */
+import { Core, NOTHING } from './core.js';
+import { Credit } from './credit.js';
 import { PlayerError, describe, domError, toBytes } from './errors.js';
-import { Output, hasWorklet } from './output.js';
+import { address, checked, isSocket } from './options.js';
 import { Ranges } from './ranges.js';
-import { Backoff } from './reconnect.js';
-import { Remote, spawn } from './remote.js';
+import { Remote } from './remote.js';
+import { Stage } from './stage.js';
 import { canPlayType, isSupported } from './support.js';
+import { tagsOf } from './tags.js';
 
 /** @typedef {import('./index.js').PlayerOptions} PlayerOptions */
 /** @typedef {{promise: Promise<void>, resolve: () => void, reject: (e: unknown) => void}} Deferred */
 
 const TIMEUPDATE_MS = 250;
-/** A running context whose clock stands still this long is broken and built anew. */
-const FROZEN_MS = 4000;
-/** How long to wait for a context to run before calling it blocked: with and without a gesture so far. */
-const PATIENCE_MS = [1000, 3000];
-/** Most bytes appended that the engine has not taken. */
-const APPEND_LIMIT = 64 << 20;
-/** Bytes on their way to the engine for which `append()` does not wait. */
-const APPEND_WINDOW = 64 << 10;
+const BLOCKED = 'the browser blocks audio before a user gesture: call unlock()';
 
 /** @returns {Deferred} */
 function defer() {
@@ -31,36 +26,11 @@ function defer() {
   return d;
 }
 
-/** @param {PlayerOptions['latency']} latency @returns {[min: number, max: number]} */
-function bounds(latency = 'auto') {
-  if (latency === 'auto') return [0, Infinity];
-  const { min = 0, max = Infinity } = typeof latency === 'number' ? { min: latency, max: latency } : latency;
-  if (typeof latency === 'string' || !(min >= 0 && max >= min)) {
-    throw new TypeError(`latency takes 'auto', seconds, or {min, max} with 0 <= min <= max, got ${JSON.stringify(latency) ?? describe(latency)}`);
-  }
-  return [min, max];
-}
-
-/** Names may come more than once (RFC 7845 §5.2). @param {[string, string][]} list */
-function tagsOf(list) {
-  /** @type {Record<string, string>} */
-  const tags = {};
-  for (const [name, value] of list) tags[name.toUpperCase()] = name.toUpperCase() in tags ? `${tags[name.toUpperCase()]}; ${value}` : value;
-  return tags;
-}
-
-const now = () => performance.now();
-
 export class Player extends EventTarget {
-  /** @type {Required<Pick<PlayerOptions, 'mode' | 'preload'>> & PlayerOptions} */
   #options;
-  #latency;
-  /** @type {Output | null} */
-  #output = null;
+  #stage;
   /** @type {Core | Remote | null} */
   #core = null;
-  /** @type {Promise<Worker | null> | null} */
-  #worker = null;
   /** @type {Promise<Core | Remote> | null} */
   #starting = null;
   /** Changes with every load, so that late answers of an earlier one are dropped. */
@@ -85,31 +55,18 @@ export class Player extends EventTarget {
 
   #volume = 1;
   #muted = false;
-  #frozen = { frame: -1, since: 0 };
   #toldTime = 0;
   /** Position shown in a pause, and from a seek to its end. @type {number | null} */
   #held = null;
-  /** Bytes appended, and what the engine has taken of them. */
-  #sent = 0;
-  #taken = 0;
-  /** Those appended while it was full. @type {{at: number, resolve: () => void, reject: (e: unknown) => void}[]} */
-  #waiting = [];
+  #credit = new Credit();
   /** Seconds played up to the last `flush()`. */
   #flushed = 0;
 
   /** @param {PlayerOptions} [options] */
   constructor(options = {}) {
     super();
-    const { mode = 'live', preload = 'none', reconnect } = options;
-    if (mode !== 'live' && mode !== 'complete') throw new TypeError(`mode takes 'live' or 'complete', got ${describe(mode)}`);
-    const { stretch } = options;
-    if (stretch !== undefined && !(stretch >= 0 && stretch <= 0.05)) {
-      throw new TypeError(`stretch takes a fraction from 0 to 0.05, got ${describe(stretch)}`);
-    }
-    this.#options = { ...options, mode, preload };
-    this.#latency = bounds(options.latency);
-    // Says what is wrong with them here rather than later.
-    if (reconnect !== false) new Backoff(reconnect);
+    this.#options = checked(options);
+    this.#stage = new Stage(options, () => this.#onContext());
   }
 
   static canPlayType = canPlayType;
@@ -122,15 +79,8 @@ export class Player extends EventTarget {
   }
 
   set src(url) {
-    let absolute = null;
-    if (url !== null) {
-      try {
-        absolute = new URL(url, globalThis.document?.baseURI).href;
-      } catch { /* said below */ }
-      if (!/^(ws|http)s?:/.test(absolute ?? '')) throw new TypeError(`src takes a ws, wss, http or https address or null, got ${describe(url)}`);
-    }
-    this.#setSource(absolute);
-    if (absolute && this.#options.preload === 'auto') this.#prepare().catch(() => {});
+    this.#setSource(url === null ? null : address(url));
+    if (this.#source && this.#options.preload === 'auto') this.#prepare().catch(() => {});
   }
 
   get srcObject() {
@@ -138,10 +88,7 @@ export class Player extends EventTarget {
   }
 
   set srcObject(source) {
-    const socket = typeof WebSocket !== 'undefined' && source instanceof WebSocket;
-    if (source !== null && !socket && !(/** @type {unknown} */ (source) instanceof ReadableStream)) {
-      throw new TypeError(`srcObject takes a WebSocket, a ReadableStream of bytes or null, got ${describe(source)}`);
-    }
+    const socket = source !== null && isSocket(source);
     this.#setSource(source);
     // A socket delivers from now on whether anybody listens or not.
     if (socket) this.#prepare().catch(() => {});
@@ -151,19 +98,15 @@ export class Player extends EventTarget {
   async append(chunk) {
     const bytes = toBytes(chunk, 'append');
     if (this.#source) throw domError('append() while a source is set: set src and srcObject to null first', 'InvalidStateError');
-    if (this.#sent - this.#taken + bytes.length > APPEND_LIMIT) {
-      throw domError(`append() holds ${this.#sent - this.#taken} bytes already: await each append before the next`, 'QuotaExceededError');
-    }
+    const at = this.#credit.use(bytes.length);
     const anew = this.#inputEnded || this.#ended;
     this.#inputEnded = this.#ended = false;
-    this.#sent += bytes.length;
-    const at = this.#sent - APPEND_WINDOW;
     // The engine takes it later, the caller may reuse its buffer now.
     const copy = bytes.slice();
     const core = await this.#prepare();
     if (core !== this.#core) return;
     core.call('append', copy, anew);
-    if (this.#taken < at) await new Promise((resolve, reject) => this.#waiting.push({ at, resolve: () => resolve(undefined), reject }));
+    await this.#credit.until(at);
   }
 
   endOfStream() {
@@ -175,10 +118,9 @@ export class Player extends EventTarget {
   /* ── Playback ────────────────────────────────────────────────────── */
 
   async unlock() {
-    const output = this.#ensureOutput();
-    if (!(await output.resume(PATIENCE_MS[1]))) {
+    if (!(await this.#stage.open().resume(true))) {
       this.#emit('unlockrequired');
-      throw domError('the browser keeps audio blocked: call unlock() first thing in a click or key handler', 'NotAllowedError');
+      throw domError(`${BLOCKED} first thing in a click or key handler`, 'NotAllowedError');
     }
   }
 
@@ -201,14 +143,13 @@ export class Player extends EventTarget {
   async #begin() {
     const generation = this.#load;
     try {
-      const output = this.#ensureOutput();
-      const gesture = /** @type {any} */ (globalThis.navigator)?.userActivation?.hasBeenActive ? 1 : 0;
-      const [core, allowed] = await Promise.all([this.#prepare(), output.resume(PATIENCE_MS[gesture])]);
+      const output = this.#stage.open();
+      const [core, allowed] = await Promise.all([this.#prepare(), output.resume()]);
       if (generation !== this.#load || this.#paused) return;
       if (!allowed) {
         this.#paused = true;
         this.#emit('unlockrequired');
-        this.#settlePlay(domError('the browser blocks audio before a user gesture: call unlock() in a click or key handler, then play()', 'NotAllowedError'));
+        this.#settlePlay(domError(`${BLOCKED} in a click or key handler, then play()`, 'NotAllowedError'));
         this.#emit('pause');
         return;
       }
@@ -222,8 +163,8 @@ export class Player extends EventTarget {
   pause() {
     if (this.#paused) return;
     this.#paused = true;
-    if (this.#core && this.#output) {
-      const { cut } = this.#output;
+    if (this.#core && this.#stage.output) {
+      const { cut } = this.#stage.output;
       this.#held = this.#state(cut).time;
       this.#core.call('pause', cut);
     }
@@ -254,24 +195,20 @@ export class Player extends EventTarget {
   }
 
   flush() {
-    const frame = this.#output?.cut ?? 0;
-    const total = this.#state(frame).stats.totalDuration ?? 0;
+    const frame = this.#stage.output?.cut ?? 0;
+    const total = this.#state(frame).stats.totalDuration;
     const playedSeconds = total - this.#flushed;
     this.#flushed = total;
     this.#playing = this.#inputEnded = false;
     this.#core?.call('flush', frame);
-    this.#release();
+    this.#credit.release();
     return { playedSeconds };
   }
 
   async close() {
     this.#setSource(null);
-    const output = this.#output;
-    this.#output = null;
-    const worker = this.#worker;
-    this.#worker = null;
-    void worker?.then((one) => one?.terminate());
-    await output?.close();
+    this.#stage.dismiss();
+    await this.#stage.close();
   }
 
   /* ── State ───────────────────────────────────────────────────────── */
@@ -348,27 +285,27 @@ export class Player extends EventTarget {
   }
 
   get sinkId() {
-    return /** @type {any} */ (this.#output?.context)?.sinkId ?? '';
+    return /** @type {any} */ (this.#stage.output?.context)?.sinkId ?? '';
   }
 
   /** @param {string} id */
   async setSinkId(id) {
-    const context = /** @type {any} */ (this.#ensureOutput().context);
+    const context = /** @type {any} */ (this.#stage.open().context);
     if (!context.setSinkId) throw domError('this browser cannot choose an output device', 'NotSupportedError');
     await context.setSinkId(id);
   }
 
   get context() {
-    return this.#ensureOutput().context;
+    return this.#stage.open().context;
   }
 
   get node() {
-    return this.#ensureOutput().node;
+    return this.#stage.open().node;
   }
 
   get latency() {
     const { time, end, age } = this.#state();
-    return (this.#output?.delay ?? 0) + Math.max(0, age ?? end - time);
+    return (this.#stage.output?.delay ?? 0) + Math.max(0, age ?? end - time);
   }
 
   get targetLatency() {
@@ -380,11 +317,8 @@ export class Player extends EventTarget {
     const { time, end, bytesReceived, stats } = this.#state();
     const remote = this.#core instanceof Remote;
     return {
-      underrunEvents: 0, underrunDuration: 0, totalDuration: 0, averageLatency: 0, jitterBufferDelay: 0,
-      jitterBufferTargetDelay: 0, arrivalRate: 0, arrivalSpreadP95: 0, startupDelay: 0, predictedSafeStart: 0, prebuffer: 0,
-      resampleRatio: 1, driftPpm: 0, concealedFrames: 0, droppedFrames: 0, stretchedFrames: 0, decodeTimeMs: 0,
       ...stats,
-      bufferDepth: end - time, bytesReceived, outputLatency: this.#output?.delay ?? 0,
+      bufferDepth: end - time, bytesReceived, outputLatency: this.#stage.output?.delay ?? 0,
       output: remote ? 'worklet' : 'buffers', thread: remote ? 'worker' : 'main',
     };
   }
@@ -397,34 +331,23 @@ export class Player extends EventTarget {
   }
 
   /** @returns {import('./core.js').State} */
-  #state(frame = this.#output?.frame ?? 0) {
-    return this.#core?.state(frame) ?? { frame, time: 0, start: Infinity, end: 0, framed: false, seekable: [0, 0], age: null, bytesReceived: 0, stats: {} };
+  #state(frame = this.#stage.output?.frame ?? 0) {
+    return this.#core?.state(frame) ?? NOTHING;
   }
 
-  #ensureOutput() {
-    if (!this.#output) {
-      this.#output = new Output(this.#options.context);
-      this.#applyGain();
-      this.#output.context.addEventListener('statechange', this.#onContext);
-    }
-    return this.#output;
-  }
-
-  #onContext = () => {
-    const state = /** @type {string | undefined} */ (this.#output?.context.state);
+  #onContext() {
+    const context = this.#stage.output?.context;
+    // iOS has "interrupted", too, for calls and alarms.
+    const state = /** @type {string | undefined} */ (context?.state);
     this.#core?.call('running', state === 'running');
-    if (this.#paused || !this.#output || state === 'closed') return;
-    if (state !== 'running') {
-      // iOS says "interrupted" for calls and alarms; elsewhere "suspended" is the device going away.
-      this.#emit('interrupted');
-      if (state === 'suspended') void this.#output.context.resume().catch(() => {});
-    }
-  };
+    if (this.#paused || state === 'running' || state === 'closed') return;
+    this.#emit('interrupted');
+    // Elsewhere this is the device going away.
+    if (state === 'suspended') void context?.resume().catch(() => {});
+  }
 
   #applyGain() {
-    const gain = this.#muted ? 0 : this.#volume;
-    // An untouched node passes samples through unchanged.
-    if (this.#output && this.#output.node.gain.value !== gain) this.#output.setGain(gain);
+    this.#stage.setGain(this.#muted ? 0 : this.#volume);
   }
 
   /** Worker or not, and connection; once per source. */
@@ -434,44 +357,19 @@ export class Player extends EventTarget {
 
   /** @param {number} load @returns {Promise<Core | Remote>} */
   async #start(load) {
-    const { mode, stretch = 0, reconnect, wasmUrl, output: wish = 'buffers', thread } = this.#options;
+    const { mode, latency, stretch, reconnect, wasmUrl } = this.#options;
     const source = this.#source;
-    const output = this.#ensureOutput();
-    const options = { source, mode, latency: this.#latency, stretch, reconnect, wasmUrl: wasmUrl && new URL(wasmUrl, globalThis.document?.baseURI).href };
+    this.#stage.open();
+    const worker = await this.#stage.worker(source);
+    if (load !== this.#load) throw domError('the source was changed', 'AbortError');
+    const options = { source, mode, latency, stretch, reconnect, wasmUrl: wasmUrl && new URL(wasmUrl, globalThis.document?.baseURI).href };
     /** @param {string} type @param {any} [detail] */
     const tell = (type, detail) => {
       if (load === this.#load) this.#on(type, detail);
     };
-    // A socket or stream handed over lives on this thread, and delivers from now on.
-    const remote = wish !== 'buffers' && thread !== 'main' && hasWorklet() && (!source || typeof source === 'string');
-    const core = (remote && await this.#remote(output, load, tell)) || new Core(options, tell);
-    if (load !== this.#load) throw domError('the source was changed', 'AbortError');
-    this.#core = core;
-    if (core instanceof Core) core.attach(output);
-    else {
-      core.call('open', options);
-      core.call('running', output.running);
-    }
+    const core = this.#core = worker ? new Remote(options, tell, worker, load) : new Core(options, tell);
+    this.#stage.attach(core);
     return core;
-  }
-
-  /**
-   * A worker at one end and a worklet at the other; null where the browser or its policy does not let us.
-   * @param {Output} output @param {number} load @param {(type: string, detail?: any) => void} tell
-   */
-  async #remote(output, load, tell) {
-    this.#worker ??= spawn(this.#options.workerUrl);
-    const [worker, way] = await Promise.all([this.#worker, (output.way ??= output.worklet(this.#options.workletUrl)).catch(() => null)]);
-    if (!worker || !way || load !== this.#load) return null;
-    const remote = new Remote(worker, load, output.rate, tell);
-    if (!output.fed) remote.call('attach', way);
-    output.fed = true;
-    return remote;
-  }
-
-  /** Lets those go on whose appends wait. @param {unknown} [failure] */
-  #release(failure) {
-    for (const { resolve, reject } of this.#waiting.splice(0)) failure ? reject(failure) : resolve();
   }
 
   /** Ends what was and begins anew with `source`; the output stays. @param {import('./link.js').Source | null} source */
@@ -480,17 +378,14 @@ export class Player extends EventTarget {
     const had = this.#starting !== null;
     this.#core?.call('close');
     this.#core = this.#starting = null;
-    this.#release();
+    this.#credit.release();
+    this.#credit = new Credit();
     this.#source = source;
-    this.#inputEnded = this.#ended = this.#playing = false;
+    this.#inputEnded = this.#ended = false;
     this.#error = this.#held = null;
-    this.#readyState = this.#sent = this.#taken = this.#flushed = 0;
+    this.#readyState = this.#flushed = 0;
     this.#duration = NaN;
-    const aborted = domError('the source was changed or closed', 'AbortError');
-    this.#seek?.reject(aborted);
-    this.#seek = null;
-    this.#settlePlay(aborted);
-    this.#paused = true;
+    this.#abandon(domError('the source was changed or closed', 'AbortError'));
     if (had) this.#emit('emptied');
   }
 
@@ -501,17 +396,22 @@ export class Player extends EventTarget {
     this.#play = null;
   }
 
+  /** Nothing more comes of what was asked for. @param {unknown} failure */
+  #abandon(failure) {
+    this.#playing = false;
+    this.#paused = true;
+    this.#seek?.reject(failure);
+    this.#seek = null;
+    this.#settlePlay(failure);
+  }
+
   /** @param {PlayerError} error */
   #fail(error) {
     if (this.#error) return;
     this.#core?.call('stop');
     this.#error = error;
-    this.#playing = false;
-    this.#paused = true;
-    this.#settlePlay(error);
-    this.#seek?.reject(error);
-    this.#seek = null;
-    this.#release(error);
+    this.#abandon(error);
+    this.#credit.release(error);
     this.#emit('error', { error });
   }
 
@@ -524,8 +424,7 @@ export class Player extends EventTarget {
         this.#watch();
         break;
       case 'taken':
-        this.#taken = detail.taken;
-        this.#waiting = this.#waiting.filter(({ at, resolve }) => at > this.#taken || resolve());
+        this.#credit.taken(detail.taken);
         break;
       case 'fail':
         this.#fail(detail.error);
@@ -556,7 +455,7 @@ export class Player extends EventTarget {
         if (!this.#paused) this.#emit(type);
         break;
       case 'metadata':
-        this.#emit(type, { at: detail.at, tags: detail.json ? JSON.parse(detail.json) : tagsOf(detail.tags) });
+        this.#emit(type, { at: detail.at, tags: tagsOf(detail.tags ?? Object.entries(JSON.parse(detail.json))) });
         break;
       case 'ended':
         this.#finish();
@@ -595,32 +494,18 @@ export class Player extends EventTarget {
 
   /** What is due by the clock. */
   #watch() {
-    const output = this.#output;
-    if (!output) return;
-    const t = now();
+    const { output } = this.#stage;
+    const t = performance.now();
     if (this.#playing && t - this.#toldTime >= TIMEUPDATE_MS) {
       this.#toldTime = t;
       this.#emit('timeupdate');
     }
-    const { frame } = output;
-    if (frame !== this.#frozen.frame || !output.running || !this.#playing) this.#frozen = { frame, since: t };
-    else if (output.owned && t - this.#frozen.since > FROZEN_MS) void this.#rebuild(output);
-  }
-
-  /** The device behind the context is gone for good (sleep, unplugged): a new context goes on where the old one stood. @param {Output} old */
-  async #rebuild(old) {
+    if (!output?.frozen(this.#playing)) return;
+    // The device behind the context is gone for good (sleep, unplugged): a new context goes on where the old one stood.
     const core = this.#core;
     this.#emit('interrupted');
-    if (!core || old !== this.#output) return;
-    old.context.removeEventListener('statechange', this.#onContext);
-    this.#output = null;
-    void old.close().catch(() => {});
-    const output = this.#ensureOutput();
-    this.#frozen = { frame: -1, since: now() };
-    if (core instanceof Core) return core.attach(output);
-    const way = await (output.way = output.worklet(this.#options.workletUrl));
-    output.fed = true;
-    core.call('attach', way);
-    core.call('running', output.running);
+    if (!core || core !== this.#core || output !== this.#stage.output) return;
+    void this.#stage.close().catch(() => {});
+    this.#stage.attach(core);
   }
 }

@@ -1,9 +1,13 @@
 // @ts-check
 /** A `Core` in a worker, as it is seen from the main thread. */
+import { NOTHING } from './core.js';
 import { PlayerError } from './errors.js';
 
 /** Until a worker that tells neither life nor failure is given up, ms. */
 const PATIENCE_MS = 10_000;
+
+/** How to make the package's own worker. */
+export const places = { worker: () => /** @type {Worker} */ (/** @type {unknown} */ (null)) };
 
 /**
  * Starts the worker; null where the browser or its policy does not let us.
@@ -14,7 +18,7 @@ export async function spawn(url) {
   /** @type {Worker | undefined} */
   let worker;
   try {
-    const made = worker = url ? new Worker(url, { type: 'module', name: 'seamcast' }) : new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'seamcast' });
+    const made = worker = url ? new Worker(url, { type: 'module', name: 'seamcast' }) : places.worker();
     await new Promise((resolve, reject) => {
       made.onmessage = resolve;
       made.onerror = made.onmessageerror = reject;
@@ -30,18 +34,16 @@ export async function spawn(url) {
 export class Remote {
   #worker;
   #load;
-  #rate;
-  /** @type {import('./core.js').State} */
-  #last = { frame: 0, time: 0, start: Infinity, end: 0, framed: false, seekable: [0, 0], age: null, bytesReceived: 0, stats: {} };
+  #rate = 1;
+  #last = NOTHING;
 
   /**
+   * @param {import('./core.js').Options} options @param {(type: string, detail?: any) => void} tell
    * @param {Worker} worker @param {number} load Tells our messages from those of another load.
-   * @param {number} rate Of the context. @param {(type: string, detail?: any) => void} tell
    */
-  constructor(worker, load, rate, tell) {
+  constructor(options, tell, worker, load) {
     this.#worker = worker;
     this.#load = load;
-    this.#rate = rate;
     worker.onmessage = ({ data: [from, type, detail] }) => {
       if (from !== load) return;
       if (type === 'state') this.#last = detail;
@@ -55,6 +57,16 @@ export class Remote {
       event.preventDefault();
       tell('fail', { error: new PlayerError('decode', `the worker failed (${event.message})`, { remedy: 'reload the page and report the stream' }) });
     };
+    this.call('open', options);
+  }
+
+  /** Feeds the worklet of another output from now on. @param {import('./output.js').Output} output @param {string | URL} [url] The worklet's. */
+  async attach(output, url) {
+    this.#rate = output.rate;
+    const way = await output.worklet(url);
+    if (!output.fed) this.call('attach', way);
+    output.fed = true;
+    this.call('running', output.running);
   }
 
   /** @param {string} method @param {any[]} args */
@@ -65,8 +77,8 @@ export class Remote {
   /** What was told last, carried on to `frame`. @param {number} frame */
   state(frame) {
     const last = this.#last;
-    const { time, end, start, stats, age } = last;
+    const { time, end, start, stats } = last;
     const passed = Math.min(Math.max(0, frame - Math.max(last.frame, start)) / this.#rate, Math.max(0, end - time));
-    return { ...last, frame, time: time + passed, age, stats: { ...stats, totalDuration: (stats.totalDuration ?? 0) + passed } };
+    return { ...last, frame, time: time + passed, stats: { ...stats, totalDuration: stats.totalDuration + passed } };
   }
 }

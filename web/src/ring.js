@@ -49,7 +49,7 @@ export class Ring {
     return Math.round(this.#clock.at(this.reached / this.rate * 1000, this.running) * this.rate / 1000);
   }
 
-  /** @param {import('../dist/player/glue.js').Engine} engine */
+  /** @param {import('./engine.js').Engine} engine */
   schedule(engine) {
     for (;;) {
       // Only a context that stands still lets so many pile up.

@@ -3,14 +3,14 @@
  * Gets bytes from a WebSocket, a fetch response or a stream, one connection at
  * a time. Knows nothing of media, retries nothing: the player decides.
  */
-import { PlayerError, describe, toBytes } from './errors.js';
+import { PlayerError, toBytes } from './errors.js';
+import { isSocket } from './options.js';
 import { SUBPROTOCOL } from './session.js';
 
 /**
  * @typedef {object} Closed
  * @property {PlayerError | null} error Null when the stream ended as it should.
  * @property {boolean} retry Whether connecting again makes sense.
- * @property {number} code WebSocket close code or HTTP status, 0 when there is none.
  *
  * @typedef {object} Handlers
  * @property {(framed: boolean) => void} open `framed`: `seamcast.v1` messages follow, otherwise plain stream bytes.
@@ -27,8 +27,15 @@ import { SUBPROTOCOL } from './session.js';
 const FINAL = new Set([1002, 1003, 1007, 1008, 1010]);
 const CODE_ENDED = 4500;
 const CODE_NOT_FOUND = 4504;
+const CODE_NO_FORMAT = 4515;
 /** HTTP statuses after which trying again may help (RFC 9110 §15.5.9, §15.6; RFC 6585 §4). */
 const HTTP_RETRY = new Set([408, 425, 429, 500, 502, 503, 504]);
+
+/** @type {Closed} */
+const AS_IT_SHOULD = { error: null, retry: false };
+
+/** @param {import('./index.js').PlayerErrorReason} reason @param {string} detail @param {boolean} [retry] @param {unknown} [cause] @returns {Closed} */
+const closedBy = (reason, detail, retry = false, cause) => ({ error: new PlayerError(reason, detail, cause ? { cause } : {}), retry });
 
 /**
  * What a WebSocket close means.
@@ -37,16 +44,11 @@ const HTTP_RETRY = new Set([408, 425, 429, 500, 502, 503, 504]);
  */
 export function closedBySocket(code, reason, wasOpen) {
   const said = reason ? `code ${code}, ${reason}` : `code ${code}`;
-  if (code === CODE_ENDED || (code === 1000 && wasOpen)) return { error: null, retry: false, code };
-  if (code === CODE_NOT_FOUND) return { error: new PlayerError('mount_not_found', `no such mount (${said})`), retry: false, code };
-  if (code === 4515) return { error: new PlayerError('unsupported_media', `the server has no format for this player (${said})`), retry: false, code };
-  if ((code >= 4500 && code < 5000) || FINAL.has(code)) {
-    return { error: new PlayerError('refused', `the server closed the connection (${said})`), retry: false, code };
-  }
-  return {
-    error: wasOpen ? new PlayerError('connection_lost', `the connection broke (${said})`) : new PlayerError('unreachable', `cannot connect (${said})`),
-    retry: true, code,
-  };
+  if (code === CODE_ENDED || (code === 1000 && wasOpen)) return AS_IT_SHOULD;
+  if (code === CODE_NOT_FOUND) return closedBy('mount_not_found', `no such mount (${said})`);
+  if (code === CODE_NO_FORMAT) return closedBy('unsupported_media', `the server has no format for this player (${said})`);
+  if ((code >= 4500 && code < 5000) || FINAL.has(code)) return closedBy('refused', `the server closed the connection (${said})`);
+  return wasOpen ? closedBy('connection_lost', `the connection broke (${said})`, true) : closedBy('unreachable', `cannot connect (${said})`, true);
 }
 
 /**
@@ -56,10 +58,7 @@ export function closedBySocket(code, reason, wasOpen) {
  */
 export function closedByStatus(status, url) {
   const missing = status === 404 || status === 410;
-  return {
-    error: new PlayerError(missing ? 'mount_not_found' : 'http_status', `the server answered ${status} for ${url}`),
-    retry: HTTP_RETRY.has(status), code: status,
-  };
+  return closedBy(missing ? 'mount_not_found' : 'http_status', `the server answered ${status} for ${url}`, HTTP_RETRY.has(status));
 }
 
 /**
@@ -73,7 +72,7 @@ export function open(url, on, framed = null) {
   if (protocol === 'ws:' || protocol === 'wss:') {
     return socket(framed === false ? new WebSocket(url) : new WebSocket(url, SUBPROTOCOL), on, { url, plainNext: framed === null });
   }
-  if (protocol === 'http:' || protocol === 'https:') return request(url, on);
+  if (protocol === 'http:' || protocol === 'https:') return reading(url, on);
   throw new PlayerError('unreachable', `cannot open ${url}`, { remedy: 'use a ws, wss, http or https address' });
 }
 
@@ -83,14 +82,7 @@ export function open(url, on, framed = null) {
  * @returns {Connection}
  */
 export function attach(source, on) {
-  if (typeof WebSocket !== 'undefined' && source instanceof WebSocket) return socket(source, on);
-  if (typeof ReadableStream !== 'undefined' && source instanceof ReadableStream) {
-    const abort = new AbortController();
-    on.open(false);
-    void pump(source, on, abort);
-    return { send() {}, close: () => abort.abort() };
-  }
-  throw new TypeError(`srcObject takes a WebSocket, a ReadableStream of bytes or null, got ${describe(source)}`);
+  return isSocket(source) ? socket(/** @type {WebSocket} */ (source), on) : reading(/** @type {ReadableStream<Uint8Array>} */ (source), on);
 }
 
 /**
@@ -156,61 +148,54 @@ function socket(ws, on, { url, plainNext = false } = {}) {
 async function whyRefused(url, signal) {
   try {
     const { status } = await fetch(url.replace(/^ws/, 'http'), { method: 'HEAD', cache: 'no-store', signal });
-    return status === 404 || status === 410 || status === 401 || status === 403 || status === 503 ? closedByStatus(status, url) : null;
+    return [401, 403, 404, 410, 503].includes(status) ? closedByStatus(status, url) : null;
   } catch {
     return null;
   }
 }
 
 /**
- * @param {string} url @param {Handlers} on
+ * Reads what an address answers, or a stream, to its end, no faster than the handler takes it.
+ * @param {string | ReadableStream<Uint8Array>} source @param {Handlers} on
  * @returns {Connection}
  */
-function request(url, on) {
+function reading(source, on) {
   const abort = new AbortController();
-  void (async () => {
-    try {
-      const response = await fetch(url, { signal: abort.signal, cache: 'no-store' });
-      if (!response.ok || !response.body) {
-        if (!abort.signal.aborted) on.close(closedByStatus(response.status, url));
-        return;
-      }
-      if (abort.signal.aborted) return;
-      on.open(false);
-      await pump(response.body, on, abort);
-    } catch (cause) {
-      if (abort.signal.aborted) return;
-      on.close({ error: new PlayerError('unreachable', `cannot fetch ${url} (${/** @type {Error} */ (cause)?.message ?? cause})`, { cause }), retry: true, code: 0 });
-    }
-  })();
+  void pump(source, on, abort.signal);
   return { send() {}, close: () => abort.abort() };
 }
 
-/**
- * Reads a stream to its end, no faster than the handler takes it.
- * @param {ReadableStream<Uint8Array>} stream @param {Handlers} on @param {AbortController} abort
- */
-async function pump(stream, on, { signal }) {
+/** @param {string | ReadableStream<Uint8Array>} source @param {Handlers} on @param {AbortSignal} signal */
+async function pump(source, on, signal) {
+  /** @param {Closed} closed */
+  const close = (closed) => void (signal.aborted || on.close(closed));
   /** @type {ReadableStreamDefaultReader<Uint8Array>} */
   let reader;
   try {
+    let stream = source;
+    if (typeof stream === 'string') {
+      const { ok, status, body } = await fetch(stream, { signal, cache: 'no-store' });
+      if (!ok || !body) return close(closedByStatus(status, stream));
+      stream = body;
+    }
+    if (signal.aborted) return;
+    on.open(false);
     reader = stream.getReader();
   } catch (cause) {
-    on.close({ error: new PlayerError('aborted', 'the stream is locked by another reader', { cause }), retry: false, code: 0 });
-    return;
+    return close(typeof source === 'string'
+      ? closedBy('unreachable', `cannot fetch ${source} (${/** @type {Error} */ (cause)?.message ?? cause})`, true, cause)
+      : closedBy('aborted', 'the stream is locked by another reader', false, cause));
   }
   signal.addEventListener('abort', () => void reader.cancel().catch(() => {}), { once: true });
   try {
     for (;;) {
       const { done, value } = await reader.read();
       if (signal.aborted) return;
-      if (done) break;
+      if (done) return close(AS_IT_SHOULD);
       await on.bytes(toBytes(value, 'srcObject'));
     }
-    if (!signal.aborted) on.close({ error: null, retry: false, code: 0 });
   } catch (cause) {
-    if (signal.aborted) return;
     const wrong = cause instanceof TypeError && /takes a/.test(cause.message);
-    on.close({ error: new PlayerError(wrong ? 'unsupported_media' : 'connection_lost', `the stream broke (${/** @type {Error} */ (cause)?.message ?? cause})`, { cause }), retry: !wrong, code: 0 });
+    close(closedBy(wrong ? 'unsupported_media' : 'connection_lost', `the stream broke (${/** @type {Error} */ (cause)?.message ?? cause})`, !wrong, cause));
   }
 }

@@ -1,18 +1,15 @@
 // @ts-check
 /**
  * The worker: a `Core` at the other end of a port, and the ring to the audio thread. The same
- * file is the main thread's library, so that a page downloads what both need only once.
+ * file holds the player itself, so that a page downloads what both need only once.
  */
 import { Core } from './core.js';
 import { PlayerError } from './errors.js';
 import { Ring } from './ring.js';
 
-export { Clock } from './clock.js';
-export { Core } from './core.js';
-export { PlayerError, describe, domError, toBytes } from './errors.js';
-export { sizeOf } from './memory.js';
-export { Backoff } from './reconnect.js';
-export { hasSimd } from './wasm.js';
+export { Player } from './player.js';
+export { PlayerError } from './errors.js';
+export { places } from './remote.js';
 
 /** @type {Core | null} */
 let core = null;

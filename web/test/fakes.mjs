@@ -1,4 +1,5 @@
 /** Just enough of a browser for the `Player` to run in Node: what it calls, recorded. */
+import { readFileSync } from 'node:fs';
 
 export class FakeContext extends EventTarget {
   state = 'running';
@@ -65,7 +66,8 @@ export class FakeSocket extends EventTarget {
 
 /** What plain HTTP says of a mount; null: nobody answers. */
 export const http = { status: /** @type {number | null} */ (null) };
-globalThis.fetch = async () => {
+globalThis.fetch = async (url) => {
+  if (String(url).startsWith('file:')) return new Response(readFileSync(new URL(url)), { headers: { 'content-type': 'application/wasm' } });
   if (http.status === null) throw new TypeError('fetch failed');
   return new Response(null, { status: http.status });
 };

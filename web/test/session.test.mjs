@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Session, seekMessage, statsMessage, timeMessage } from '../src/session.js';
+import { tagsOf } from '../src/tags.js';
 
 const TICKS = 705_600_000n;
 const welcome = { type: 'welcome', mount: '/a.opus', epoch: 'e1', oldest: 2, head: 40, live: true, from: 30, media_time: 3, server_time: 1_000_500, recovered: false, seekable: [0.2, 4] };
@@ -38,11 +39,7 @@ test('a welcome says where the stream stands', () => {
 test('chunks move the resume point and the live edge', () => {
   const session = joined();
   const got = session.chunk(chunk());
-  assert.equal(got?.generation, 9);
-  assert.equal(got?.mediaTime, 3);
-  assert.equal(got?.duration, 0.1);
-  assert.equal(got?.ingestTime, 1_700_000_000_000);
-  assert.deepEqual([...(got?.payload ?? [])], [7, 8]);
+  assert.deepEqual(got, { end: 3.1, ingest: 1_700_000_000_000 });
   assert.equal(session.resumePoint, 'e1:31');
   session.chunk(chunk({ seq: 31, time: 4n * TICKS }));
   assert.deepEqual(session.seekable, [0.2, 4.1]);
@@ -53,22 +50,24 @@ test('a chunk at an odd offset of a larger buffer is read as well', () => {
   const message = chunk();
   const larger = new Uint8Array(message.length + 3);
   larger.set(message, 3);
-  assert.equal(session.chunk(larger.subarray(3))?.seq, 30);
+  assert.equal(session.chunk(larger.subarray(3))?.end, 3.1);
 });
 
 test('chunks received before are dropped, so that a resume never repeats', () => {
   const session = joined();
   session.chunk(chunk());
   assert.equal(session.chunk(chunk()), null);
-  assert.equal(session.chunk(chunk({ seq: 31 }))?.seq, 31);
+  assert.ok(session.chunk(chunk({ seq: 31 })));
+  assert.equal(session.resumePoint, 'e1:32');
 });
 
 test('a gap moves the position, backwards too after a seek', () => {
   const session = joined();
-  assert.deepEqual(session.control('{"type":"gap","from":30,"to":35,"reason":"lag"}', 0), { type: 'gap', chunks: 5, reason: 'lag' });
+  assert.deepEqual(session.control('{"type":"gap","from":30,"to":35,"reason":"lag"}', 0), { type: 'gap', reason: 'lag' });
   assert.equal(session.resumePoint, 'e1:35');
   session.control('{"type":"gap","from":35,"to":5,"reason":"seek"}', 0);
-  assert.equal(session.chunk(chunk({ seq: 5 }))?.seq, 5);
+  assert.ok(session.chunk(chunk({ seq: 5 })));
+  assert.equal(session.resumePoint, 'e1:6');
 });
 
 test('another epoch is never a recovery', () => {
@@ -91,12 +90,14 @@ test('the quickest exchange sets the clock offset', () => {
 
 test('config carries the codec headers', () => {
   const notice = new Session().control('{"type":"config","generation":2,"container":"ogg","codec":"opus","sample_rate":48000,"channels":2,"headers":"T2dnUw=="}', 0);
-  assert.deepEqual(notice, { type: 'config', generation: 2, container: 'ogg', codec: 'opus', sampleRate: 48000, channels: 2, headers: new Uint8Array([79, 103, 103, 83]) });
+  assert.deepEqual(notice, { type: 'config', generation: 2, container: 'ogg', headers: new Uint8Array([79, 103, 103, 83]) });
 });
 
 test('tags get upper-case names and text values', () => {
   const notice = new Session().control('{"type":"metadata","at":1.5,"tags":{"title":"A","Artist":["B","C"],"n":3}}', 0);
-  assert.deepEqual(notice, { type: 'metadata', at: 1.5, tags: { TITLE: 'A', ARTIST: 'B; C', N: '3' } });
+  assert.ok(notice?.type === 'metadata' && notice.at === 1.5);
+  assert.deepEqual(tagsOf(Object.entries(notice.tags)), { TITLE: 'A', ARTIST: 'B; C', N: '3' });
+  assert.deepEqual(tagsOf([['artist', 'A'], ['title', 'T'], ['ARTIST', 'B']]), { ARTIST: 'A; B', TITLE: 'T' });
 });
 
 test('what is unknown is skipped, what is broken is named', () => {

@@ -1,4 +1,4 @@
-//! The player: Rust → two wasm modules (with SIMD and without) and one glue → the npm package.
+//! The player: Rust → two wasm modules (with SIMD and without) → the npm package.
 
 use crate::sh::{cargo, cmd, root, run, step, target};
 use crate::stamp::{self, Fingerprint};
@@ -44,10 +44,10 @@ pub(crate) fn npm_dirs() -> [PathBuf; 2] {
     [tools_dir(), root().join("web")]
 }
 
-/// Builds what changed: modules, glue, package, page. Prints the sizes and holds the ceilings.
+/// Builds what changed: modules, package, page. Prints the sizes and holds the ceilings.
 pub(crate) fn build() -> Result<()> {
     let inputs = module_inputs()?;
-    let outputs = [SIMD.file, PLAIN.file, "glue.js"];
+    let outputs = [SIMD.file, PLAIN.file];
     let have = outputs.iter().all(|file| package_dir().join(file).exists());
     if have && stamp::is_fresh("wasm", &inputs) {
         eprintln!("==> The player's wasm modules are up to date");
@@ -103,15 +103,15 @@ fn modules() -> Result<()> {
     step("Compiling the player for WebAssembly, without SIMD", || {
         compile(PLAIN)
     })?;
-    step("Compiling the glue maker (wasm-bindgen)", || {
+    step("Compiling the tool that trims modules", || {
         run(cargo()
             .args(["build", "--locked", "--manifest-path"])
             .arg(tools_dir().join("Cargo.toml"))
             .arg("--target-dir")
             .arg(target().join("wasm-tools")))
     })?;
-    step("Making the JavaScript glue", glue)?;
-    step("Optimising the modules (wasm-opt)", || {
+    step("Trimming and optimising the modules (wasm-opt)", || {
+        fs::create_dir_all(package_dir())?;
         optimise(SIMD)?;
         optimise(PLAIN)
     })
@@ -169,43 +169,12 @@ fn compile(flavour: Flavour) -> Result<()> {
     run(cargo_wasm("build", flavour)?.args(["--lib", "--profile", "wasm"]))
 }
 
-fn glue_dir(flavour: Flavour) -> PathBuf {
-    target().join(flavour.folder).join("glue")
-}
-
-/// One glue serves both modules; that it may is checked, not assumed.
-fn glue() -> Result<()> {
-    for flavour in [SIMD, PLAIN] {
-        let module = target()
-            .join(flavour.folder)
-            .join(TARGET)
-            .join("wasm/seamcast_player.wasm");
-        run(cmd(target().join("wasm-tools/debug/xtask-bindgen"))
-            .arg(module)
-            .arg(glue_dir(flavour)))?;
-    }
-    let read = |flavour| {
-        let file = glue_dir(flavour).join("glue.js");
-        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
-    };
-    let glue = read(SIMD)?;
-    if glue != read(PLAIN)? {
-        bail!(
-            "the glue of the two wasm modules differs: compare glue.js in {} and {}",
-            glue_dir(SIMD).display(),
-            glue_dir(PLAIN).display()
-        );
-    }
-    fs::create_dir_all(package_dir())?;
-    fs::write(package_dir().join("glue.js"), glue)?;
-    fs::copy(
-        glue_dir(SIMD).join("glue.d.ts"),
-        package_dir().join("glue.d.ts"),
-    )?;
-    Ok(())
-}
-
 fn optimise(flavour: Flavour) -> Result<()> {
+    let folder = target().join(flavour.folder);
+    let trimmed = folder.join("trimmed.wasm");
+    run(cmd(target().join("wasm-tools/debug/xtask-module"))
+        .arg(folder.join(TARGET).join("wasm/seamcast_player.wasm"))
+        .arg(&trimmed))?;
     let mut command = cmd("node");
     command
         .arg(tools_dir().join("node_modules/binaryen/bin/wasm-opt"))
@@ -223,7 +192,7 @@ fn optimise(flavour: Flavour) -> Result<()> {
         command.arg("--enable-simd");
     }
     run(command
-        .arg(glue_dir(flavour).join("glue_bg.wasm"))
+        .arg(trimmed)
         .arg("-o")
         .arg(package_dir().join(flavour.file)))
 }

@@ -1,34 +1,45 @@
-//! Makes the JavaScript glue of one of the player's wasm modules:
-//! `xtask-bindgen INPUT.wasm OUT_DIR` writes `glue.js`, `glue.d.ts` and `glue_bg.wasm`.
+//! Takes out of one of the player's wasm modules what it need not carry:
+//! `xtask-module INPUT.wasm OUTPUT.wasm`.
 
 use anyhow::{Context, bail};
-use walrus::{FunctionBuilder, FunctionKind, Module, ValType};
-use wasm_bindgen_cli_support::Bindgen;
+use walrus::{ExportItem, FunctionBuilder, FunctionKind, Module, ValType};
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [input, out_dir] = args.as_slice() else {
-        bail!("usage: xtask-bindgen INPUT.wasm OUT_DIR");
+    let [input, output] = args.as_slice() else {
+        bail!("usage: xtask-module INPUT.wasm OUTPUT.wasm");
     };
-    let mut bindgen = Bindgen::new();
-    bindgen
-        .input_path(input)
-        .out_name("glue")
-        .typescript(true)
-        // The caller names the wasm file, SIMD or not, so the glue must not guess one
-        // (and bundlers must not find a `new URL(…)` to a file that is not shipped).
-        .omit_default_module_path(true)
-        .remove_producers_section(true);
-    bindgen.web(true)?;
-    let mut made = bindgen
-        .generate_output()
-        .with_context(|| format!("cannot make the glue of {input}"))?;
-    let count = silence_panics(made.wasm_mut());
+    let mut module =
+        Module::from_file(input).with_context(|| format!("cannot read the module {input}"))?;
+    keep_interface(&mut module);
+    let count = silence_panics(&mut module);
     if count < 5 {
         bail!("found {count} panicking functions in {input}: have their names changed?");
     }
-    made.emit(out_dir)
-        .with_context(|| format!("cannot write to {out_dir}"))
+    walrus::passes::gc::run(&mut module);
+    module
+        .emit_wasm_file(output)
+        .with_context(|| format!("cannot write the module {output}"))
+}
+
+/// Leaves the exports that JavaScript uses; the linker exports also what libopus calls.
+fn keep_interface(module: &mut Module) {
+    let surplus: Vec<_> = module
+        .exports
+        .iter()
+        .filter(|export| match export.item {
+            ExportItem::Function(_) => {
+                let name = &export.name;
+                name != "start" && !name.starts_with("engine_") && !name.starts_with("decoder_")
+            }
+            ExportItem::Memory(_) => false,
+            _ => true,
+        })
+        .map(|export| export.id())
+        .collect();
+    for id in surplus {
+        module.exports.delete(id);
+    }
 }
 
 /// Where Rust's panics end; none of them returns.
@@ -51,7 +62,7 @@ fn silence_panics(module: &mut Module) -> usize {
     let mut found = Vec::new();
     for (id, function) in module.funcs.iter_local() {
         let name = module.funcs.get(id).name.as_deref().unwrap_or_default();
-        let name = without_hashes(name);
+        let name = without_hashes(&format!("{:#}", rustc_demangle::demangle(name)));
         let debug = name.contains(" as core::fmt::Debug>::fmt");
         if debug || PANICS.iter().any(|panic| name.starts_with(panic)) {
             found.push((id, function.ty(), function.args.clone(), debug));

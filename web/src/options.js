@@ -1,0 +1,44 @@
+// @ts-check
+/** What a `Player` is given, checked. */
+import { describe } from './errors.js';
+import { Backoff } from './reconnect.js';
+
+/** @typedef {import('./index.js').PlayerOptions} PlayerOptions */
+
+/** @param {PlayerOptions['latency']} latency @returns {[min: number, max: number]} */
+function bounds(latency = 'auto') {
+  if (latency === 'auto') return [0, Infinity];
+  const { min = 0, max = Infinity } = typeof latency === 'number' ? { min: latency, max: latency } : latency;
+  if (typeof latency === 'string' || !(min >= 0 && max >= min)) {
+    throw new TypeError(`latency takes 'auto', seconds, or {min, max} with 0 <= min <= max, got ${JSON.stringify(latency) ?? describe(latency)}`);
+  }
+  return [min, max];
+}
+
+/** With what was left out; says here what is wrong with them rather than later. @param {PlayerOptions} options */
+export function checked(options) {
+  const { mode = 'live', stretch = 0, reconnect } = options;
+  if (mode !== 'live' && mode !== 'complete') throw new TypeError(`mode takes 'live' or 'complete', got ${describe(mode)}`);
+  if (!(stretch >= 0 && stretch <= 0.05)) throw new TypeError(`stretch takes a fraction from 0 to 0.05, got ${describe(stretch)}`);
+  if (reconnect !== false) new Backoff(reconnect);
+  return { ...options, mode, stretch, latency: bounds(options.latency) };
+}
+
+/** A `src` in full. @param {string} url */
+export function address(url) {
+  let absolute = '';
+  try {
+    absolute = new URL(url, globalThis.document?.baseURI).href;
+  } catch { /* said below */ }
+  if (!/^(ws|http)s?:/.test(absolute)) throw new TypeError(`src takes a ws, wss, http or https address or null, got ${describe(url)}`);
+  return absolute;
+}
+
+/** Whether a `srcObject` is a socket. @param {unknown} source */
+export function isSocket(source) {
+  const socket = typeof WebSocket !== 'undefined' && source instanceof WebSocket;
+  if (!socket && !(typeof ReadableStream !== 'undefined' && source instanceof ReadableStream)) {
+    throw new TypeError(`srcObject takes a WebSocket, a ReadableStream of bytes or null, got ${describe(source)}`);
+  }
+  return socket;
+}
