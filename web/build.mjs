@@ -4,10 +4,11 @@
  * modules in `dist/player/` (`cargo xtask web` puts them there).
  */
 import { build } from 'esbuild';
-import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { minify } from 'terser';
+import { INTERNAL } from './names.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const dist = join(here, 'dist');
@@ -19,6 +20,9 @@ for (const name of ['player.wasm', 'player-nosimd.wasm']) {
     process.exit(1);
   }
 }
+// What an earlier build called otherwise is not to be packed.
+for (const name of readdirSync(player)) if (!name.endsWith('.wasm')) rmSync(join(player, name));
+
 const common = /** @type {const} */ ({
   bundle: true, minify: true, format: 'esm', target: 'es2022', absWorkingDir: here, logLevel: 'warning', charset: 'utf8', legalComments: 'none',
 });
@@ -31,7 +35,7 @@ const apart = {
 
 /** @param {string} name */
 async function bundle(name) {
-  await build({ ...common, entryPoints: [`src/${name}.js`], outdir: player, plugins: [apart] });
+  await build({ ...common, entryPoints: [`src/${name}.js`], outdir: player, plugins: [apart], mangleProps: new RegExp(`^(${INTERNAL.join('|')})$`) });
   const file = join(player, `${name}.js`);
   // After esbuild another 2 to 3 % in brotli, of which sequences (`a(),b()` for `a();b()`) would take a part back.
   const { code = '' } = await minify(readFileSync(file, 'utf8'), { module: true, ecma: 2020, compress: { sequences: false } });

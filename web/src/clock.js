@@ -1,5 +1,8 @@
 // @ts-check
 
+/** Milliseconds that never go back. */
+export const now = () => performance.now();
+
 /**
  * How far the audio thread may be believed to be ahead of its last reading, milliseconds. Firefox tells
  * the main thread late, the later the busier that is, and a block handed out for a moment gone by is a seam.
@@ -15,22 +18,22 @@ const WINDOW = 1000;
 export class Clock {
   #since = 0;
   /** Greatest reading less wall clock in this window and the one before, ms. */
-  #now = -Infinity;
+  #newest = -Infinity;
   #before = -Infinity;
 
   /** @param {number} ms The audio clock as read now. @param {boolean} running */
   at(ms, running) {
-    const wall = performance.now();
+    const wall = now();
     if (!running) {
-      this.#now = this.#before = -Infinity;
+      this.#newest = this.#before = -Infinity;
       return ms;
     }
     if (wall - this.#since > WINDOW) {
-      this.#before = wall - this.#since > 2 * WINDOW ? -Infinity : this.#now;
-      this.#now = -Infinity;
+      this.#before = wall - this.#since > 2 * WINDOW ? -Infinity : this.#newest;
+      this.#newest = -Infinity;
       this.#since = wall;
     }
-    this.#now = Math.max(this.#now, ms - wall);
-    return Math.min(wall + Math.max(this.#now, this.#before), ms + MAX_LAG);
+    this.#newest = Math.max(this.#newest, ms - wall);
+    return Math.min(wall + Math.max(this.#newest, this.#before), ms + MAX_LAG);
   }
 }

@@ -4,6 +4,7 @@
  * main thread or in a worker; methods are called with, and events told in, what can be cloned.
  */
 import { Appender } from './appender.js';
+import { now } from './clock.js';
 import { PlayerError } from './errors.js';
 import { Link } from './link.js';
 import { Backoff } from './reconnect.js';
@@ -65,8 +66,6 @@ export const NOTHING = {
     resampleRatio: 1, driftPpm: 0, concealedFrames: 0, droppedFrames: 0, stretchedFrames: 0, decodeTimeMs: 0,
   },
 };
-
-const now = () => performance.now();
 
 export class Core {
   /** @type {Engine | null} */
@@ -350,7 +349,7 @@ export class Core {
         this.#complaint = detail.message;
         break;
       case 'overflow':
-        this.#tell('decodeerror', { message: 'input was dropped: it came faster than it is played and could not be held back', offset: 0, framesLost: 0 });
+        this.#tell('decodeerror', { message: 'input was dropped: it came faster than it is played', offset: 0, framesLost: 0 });
         return;
       case 'ended': {
         this.#playing = this.#wants = false;

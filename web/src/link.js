@@ -3,6 +3,7 @@
  * One programme's way in: connects, resumes, reconnects, and hands what comes
  * to the engine. Lives from a source being set until it is replaced.
  */
+import { now } from './clock.js';
 import { PlayerError } from './errors.js';
 import { Session, seekMessage, statsMessage, timeMessage } from './session.js';
 import { attach, open } from './transport.js';
@@ -26,8 +27,6 @@ const UNPARK_BELOW = 8;
  * @property {(seconds: number) => void} duration
  * @property {() => Promise<void>} room Resolved when the engine, which is full, takes more.
  */
-
-const now = () => performance.now();
 
 export class Link {
   session = new Session();

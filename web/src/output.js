@@ -3,7 +3,7 @@
  * Where sound leaves: a Web Audio context and the player's node in it. Blocks come from a
  * worklet, or are scheduled here as AudioBufferSourceNodes on whole frames.
  */
-import { Clock } from './clock.js';
+import { Clock, now } from './clock.js';
 import { PlayerError } from './errors.js';
 import { sizeOf } from './memory.js';
 
@@ -115,8 +115,8 @@ export class Output {
   /** @param {import('./engine.js').Engine} engine */
   schedule(engine) {
     const { context, rate } = this;
-    const now = context.currentTime * rate;
-    this.#sources = this.#sources.filter(({ end }) => end >= now);
+    const past = context.currentTime * rate;
+    this.#sources = this.#sources.filter(({ end }) => end >= past);
     for (let block; (block = engine.nextBlock(this.frame));) {
       const [at, ...planes] = block;
       const { length } = planes[0];
@@ -166,10 +166,10 @@ export class Output {
 
   /** A late clock is known by its leaps: it is believed once it has gone evenly for a while. */
   async #settle() {
-    const begun = performance.now();
+    const begun = now();
     for (let wall = begun, since = begun, most = -Infinity; wall - since < EVEN_MS && wall - begun < 10 * EVEN_MS;) {
       await new Promise((resolve) => { setTimeout(resolve, EVEN_MS / 6); });
-      wall = performance.now();
+      wall = now();
       const { frame, reached } = this;
       const ahead = frame / this.rate * 1000 - wall;
       if (ahead > most + 3 || frame - reached > EVEN_MS / 2000 * this.rate) since = wall;
@@ -181,9 +181,9 @@ export class Output {
   /** Whether the clock of a context of our own stands although it is to move. @param {boolean} needed */
   frozen(needed) {
     const { frame } = this;
-    const now = performance.now();
-    if (!needed || !this.running || frame !== this.#moved.frame) this.#moved = { frame, at: now };
-    return this.owned && now - this.#moved.at > FROZEN_MS;
+    const wall = now();
+    if (!needed || !this.running || frame !== this.#moved.frame) this.#moved = { frame, at: wall };
+    return this.owned && wall - this.#moved.at > FROZEN_MS;
   }
 
   async close() {

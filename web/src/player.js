@@ -1,7 +1,9 @@
 // @ts-check
 /** The `Player`: speaks HTMLMediaElement; a `Core`, in a worker or beside it, does the work. */
+import { now } from './clock.js';
 import { Core, NOTHING } from './core.js';
 import { Credit } from './credit.js';
+import { defer } from './defer.js';
 import { PlayerError, describe, domError, toBytes } from './errors.js';
 import { address, checked, isSocket } from './options.js';
 import { Ranges } from './ranges.js';
@@ -10,21 +12,8 @@ import { Stage } from './stage.js';
 import { canPlayType, isSupported } from './support.js';
 import { tagsOf } from './tags.js';
 
-/** @typedef {import('./index.js').PlayerOptions} PlayerOptions */
-/** @typedef {{promise: Promise<void>, resolve: () => void, reject: (e: unknown) => void}} Deferred */
-
 const TIMEUPDATE_MS = 250;
 const BLOCKED = 'the browser blocks audio before a user gesture: call unlock()';
-
-/** @returns {Deferred} */
-function defer() {
-  /** @type {any} */
-  const d = {};
-  d.promise = new Promise((resolve, reject) => Object.assign(d, { resolve, reject }));
-  // A host may ignore play()'s promise; failures reach it as `error` events too.
-  d.promise.catch(() => {});
-  return d;
-}
 
 export class Player extends EventTarget {
   #options;
@@ -48,9 +37,9 @@ export class Player extends EventTarget {
   #duration = NaN;
   /** @type {PlayerError | null} */
   #error = null;
-  /** @type {Deferred | null} */
+  /** @type {ReturnType<typeof defer> | null} */
   #play = null;
-  /** @type {Deferred | null} */
+  /** @type {ReturnType<typeof defer> | null} */
   #seek = null;
 
   #volume = 1;
@@ -62,7 +51,7 @@ export class Player extends EventTarget {
   /** Seconds played up to the last `flush()`. */
   #flushed = 0;
 
-  /** @param {PlayerOptions} [options] */
+  /** @param {import('./index.js').PlayerOptions} [options] */
   constructor(options = {}) {
     super();
     this.#options = checked(options);
@@ -492,10 +481,9 @@ export class Player extends EventTarget {
     this.#emit('durationchange');
   }
 
-  /** What is due by the clock. */
   #watch() {
     const { output } = this.#stage;
-    const t = performance.now();
+    const t = now();
     if (this.#playing && t - this.#toldTime >= TIMEUPDATE_MS) {
       this.#toldTime = t;
       this.#emit('timeupdate');

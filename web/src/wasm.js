@@ -3,6 +3,7 @@
  * The wasm module, loaded once for the whole page or process: the build with SIMD where the engine has
  * it, the plain one elsewhere. Nothing runs at import. `player-wasm/src/shell` is the other side.
  */
+import { now } from './clock.js';
 import { PlayerError } from './errors.js';
 
 /** `(func (result v128) i32.const 0 i8x16.splat i8x16.popcnt)`: valid only with SIMD. */
@@ -35,7 +36,7 @@ const last = (count) => stack.splice(stack.length - count);
 
 /** What the module imports. @type {Record<string, (...args: number[]) => any>} */
 const js = {
-  now: () => performance.now(),
+  now,
   read: (to, from, length) => memory(Uint8Array, to, length).set(input.subarray(from, from + length)),
   number: (value) => stack.push(value),
   text: (at, length) => stack.push(new TextDecoder().decode(memory(Uint8Array, at, length))),

@@ -60,9 +60,7 @@ fn documentation() -> Result<()> {
         .env("RUSTDOCFLAGS", "-Dwarnings"))
 }
 
-/// The sources import the glue, which says its own types, so that comes first.
 fn types() -> Result<()> {
-    wasm::build()?;
     run(cmd("npm")
         .args(["run", "--silent", "types"])
         .current_dir(root().join("web")))

@@ -5,7 +5,7 @@ import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 
 const WASM_CEILING = 120 * 1024;
 // Only ever lowered.
-const JS_CEILING = 12.2 * 1024;
+const JS_CEILING = 12 * 1024;
 
 const dir = process.argv[2];
 const brotli = (bytes) =>

@@ -18,7 +18,7 @@ const STAGE_SAMPLES: usize = 512 * 1024;
 const MAX_ERRORS: usize = 1000;
 
 /// Decodes Ogg/Opus or MP3 bytes cut in any way.
-pub struct StreamDecoder {
+struct StreamDecoder {
     core: Core,
     format: Option<Format>,
     stage: Vec<Vec<f32>>,

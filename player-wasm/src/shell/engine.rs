@@ -22,7 +22,7 @@ const PIECE: usize = 64 * 1024;
 const MAX_MESSAGE: usize = 2 << 20;
 
 /// Bytes in, blocks of PCM for the output and events out. One per player.
-pub struct Engine {
+struct Engine {
     core: Core,
     input: Vec<u8>,
     busy_ms: f64,

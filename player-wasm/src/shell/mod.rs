@@ -7,9 +7,6 @@ mod decoder;
 mod engine;
 mod libc;
 
-pub use decoder::StreamDecoder;
-pub use engine::Engine;
-
 /// The other side.
 // Imports cannot be declared otherwise. They only read and write what they are
 // given, and it throws there if that does not lie in our memory.

@@ -1,0 +1,9 @@
+/**
+ * Properties that nothing outside of `src/` knows, so that the build may shorten them as it does private ones. `test/names.test.mjs`
+ * refuses names that the platform, the public types or the engine have too, and those that stand in a string.
+ */
+export const INTERNAL = [
+  'age', 'attempts', 'backoff', 'clockOffset', 'commands', 'counts', 'cut', 'dismiss', 'drain', 'emit', 'ending', 'fed', 'firstArrival', 'framed',
+  'frozen', 'horizon', 'ingest', 'lastArrival', 'lead', 'owned', 'plainNext', 'planes', 'reached', 'report', 'resumePoint', 'room', 'schedule',
+  'session', 'setGain', 'starved', 'unpark', 'work',
+];
