@@ -108,9 +108,17 @@ impl Relay {
             .clone()
     }
 
-    /// Replaces the configuration; running sources and listeners go on.
-    pub fn reconfigure(&self, config: Config) {
+    /// Replaces the configuration; running sources and listeners go on, inputs
+    /// and forwards that it no longer names stop, new ones start.
+    pub fn reconfigure(self: &Arc<Self>, mut config: Config) {
+        let kept = config.keep_from(&self.config());
+        if !kept.is_empty() {
+            let keys = kept.join(", ");
+            tracing::warn!("a change of {keys} takes effect at the next start only");
+        }
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        let relay = self.clone();
+        tokio::spawn(async move { input::apply(&relay).await });
     }
 
     /// Whether the relay is shutting down.
@@ -195,7 +203,7 @@ pub async fn serve(
             ticking.mounts.tick(Instant::now());
         }
     });
-    input::start(&relay);
+    input::start(&relay).await;
     if relay.config().demo {
         tokio::spawn(demo::play(relay.clone()));
     }

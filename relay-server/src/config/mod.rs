@@ -274,6 +274,33 @@ impl Config {
             .map_or_else(|| self.defaults.clone(), |(_, mount)| mount.clone())
     }
 
+    /// Takes what a running relay cannot change from the configuration it runs
+    /// with. Returns the keys that differed.
+    pub fn keep_from(&mut self, running: &Self) -> Vec<&'static str> {
+        fn keep<T: PartialEq + Clone>(own: &mut T, running: &T) -> bool {
+            let differs = own != running;
+            own.clone_from(running);
+            differs
+        }
+        let kept = [
+            ("listen", keep(&mut self.listen, &running.listen)),
+            (
+                "shoutcast_listen",
+                keep(&mut self.shoutcast_listen, &running.shoutcast_listen),
+            ),
+            ("data_dir", keep(&mut self.data_dir, &running.data_dir)),
+            (
+                "files_idle",
+                keep(&mut self.files_idle, &running.files_idle),
+            ),
+            ("demo", keep(&mut self.demo, &running.demo)),
+            ("shards", keep(&mut self.shards, &running.shards)),
+            ("log_json", keep(&mut self.log_json, &running.log_json)),
+        ];
+        let differing = kept.into_iter().filter(|(_, differs)| *differs);
+        differing.map(|(key, _)| key).collect()
+    }
+
     /// Whether a source may feed `path`.
     pub fn may_create(&self, path: &str) -> bool {
         self.open_mounts || self.mounts.iter().any(|(name, _)| name == path)

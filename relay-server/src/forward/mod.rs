@@ -10,8 +10,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
-use crate::config::{ForwardKind, InputKind};
+use crate::config::{Forward, ForwardKind};
 use crate::server::Relay;
 
 /// How often a target's name is looked up again.
@@ -74,41 +75,65 @@ impl Target {
 }
 
 /// Duplicates datagrams to the targets of a mount.
-#[derive(Debug, Default)]
 pub(crate) struct Fan {
     v4: Option<UdpSocket>,
     v6: Option<UdpSocket>,
     targets: Vec<Arc<Target>>,
+    /// Whose targets they are, when all forwards of a mount are meant.
+    of: Option<(Arc<Relay>, String, ForwardKind)>,
+    version: u64,
 }
 
 impl Fan {
-    /// One for every `[[forward]]` of that kind and mount.
-    pub(crate) async fn new(relay: &Arc<Relay>, mount: &str, kind: ForwardKind) -> Self {
-        let board = &relay.board.targets;
-        let targets: Vec<Arc<Target>> = board
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .filter(|target| target.kind == kind.name() && target.mount == mount)
-            .cloned()
-            .collect();
-        if targets.is_empty() {
-            return Self::default();
-        }
-        Self {
-            v4: open((Ipv4Addr::UNSPECIFIED, 0).into()),
-            v6: open((Ipv6Addr::UNSPECIFIED, 0).into()),
-            targets,
+    /// One for every `[[forward]]` of that kind and mount, those that are
+    /// configured later, too.
+    pub(crate) fn of(relay: &Arc<Relay>, mount: &str, kind: ForwardKind) -> Self {
+        let mut fan = Self::to(Vec::new());
+        fan.of = Some((relay.clone(), mount.to_owned(), kind));
+        // Not the board's: the first packet looks.
+        fan.version = u64::MAX;
+        fan
+    }
+
+    /// One for these targets.
+    pub(crate) fn to(targets: Vec<Arc<Target>>) -> Self {
+        let mut fan = Self {
+            v4: None,
+            v6: None,
+            targets: Vec::new(),
+            of: None,
+            version: 0,
+        };
+        fan.aim(targets);
+        fan
+    }
+
+    fn aim(&mut self, targets: Vec<Arc<Target>>) {
+        self.targets = targets;
+        if !self.targets.is_empty() && self.v4.is_none() && self.v6.is_none() {
+            self.v4 = open((Ipv4Addr::UNSPECIFIED, 0).into());
+            self.v6 = open((Ipv6Addr::UNSPECIFIED, 0).into());
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.targets.is_empty()
+    fn look(&mut self) {
+        let Some((relay, mount, kind)) = &self.of else {
+            return;
+        };
+        let version = relay.board.targets_version();
+        if version != self.version {
+            self.version = version;
+            let targets = relay
+                .board
+                .targets(|target| target.kind == kind.name() && target.mount == *mount);
+            self.aim(targets);
+        }
     }
 
     /// Sends a copy to each. One that cannot be reached is counted and does
     /// not hold up the others.
-    pub(crate) fn send(&self, datagram: &[u8]) {
+    pub(crate) fn send(&mut self, datagram: &[u8]) {
+        self.look();
         for target in &self.targets {
             let address = *target
                 .address
@@ -163,51 +188,42 @@ async fn resolve(relay: Arc<Relay>, target: Arc<Target>) {
     }
 }
 
-/// Makes the targets known, and starts what no input drives.
-pub(crate) fn start(relay: &Arc<Relay>) {
-    let config = relay.config();
-    for forward in &config.forwards {
-        let mut own = Vec::new();
-        for to in &forward.to {
-            let target = Target::new(forward.kind, &forward.mount, to);
-            if to.parse::<SocketAddr>().is_err() {
-                tokio::spawn(resolve(relay.clone(), target.clone()));
-            }
-            own.push(target);
-        }
-        let mut board = relay
-            .board
-            .targets
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        board.extend(own);
-        drop(board);
-        let fed_by = |kind: InputKind| {
-            let mut inputs = config.inputs.iter();
-            inputs.any(|input| input.kind == kind && input.mount == forward.mount)
-        };
-        match forward.kind {
-            ForwardKind::Rtp if !fed_by(InputKind::Rtp) => {
-                tokio::spawn(rtp::run(relay.clone(), forward.clone()));
-            }
-            ForwardKind::Udp if !fed_by(InputKind::Udp) => {
-                tracing::warn!(mount = %forward.mount,
-                    "a forward of kind \"udp\" copies the packets of an input of kind \"udp\"; \
-                     this mount has none");
-            }
-            ForwardKind::Icecast => {
-                let shown = icecast::shown(forward.url.reveal());
-                let target = Target::new(forward.kind, &forward.mount, &shown);
-                let mut board = relay
-                    .board
-                    .targets
-                    .write()
-                    .unwrap_or_else(PoisonError::into_inner);
-                board.push(target.clone());
-                drop(board);
-                tokio::spawn(icecast::run(relay.clone(), forward.clone(), target));
-            }
-            _ => {}
-        }
+/// Makes a forward's targets known, and starts it unless an input drives it.
+pub(crate) fn start(
+    relay: &Arc<Relay>,
+    forward: &Forward,
+    driven: bool,
+) -> (Vec<Arc<Target>>, Vec<JoinHandle<()>>) {
+    let (mount, kind) = (&forward.mount, forward.kind);
+    let (mut targets, mut tasks) = (Vec::new(), Vec::new());
+    if kind == ForwardKind::Icecast {
+        let shown = icecast::shown(forward.url.reveal());
+        let target = Target::new(kind, mount, &shown);
+        let run = icecast::run(relay.clone(), forward.clone(), target.clone());
+        tasks.push(tokio::spawn(run));
+        targets.push(target);
     }
+    for to in &forward.to {
+        let target = Target::new(kind, mount, to);
+        if to.parse::<SocketAddr>().is_err() {
+            tasks.push(tokio::spawn(resolve(relay.clone(), target.clone())));
+        }
+        targets.push(target);
+    }
+    match kind {
+        ForwardKind::Rtp if !driven => {
+            let run = rtp::run(relay.clone(), forward.clone(), Fan::to(targets.clone()));
+            tasks.push(tokio::spawn(run));
+        }
+        ForwardKind::Udp if !driven => {
+            tracing::warn!(%mount,
+                "a forward of kind \"udp\" copies the packets of an input of kind \"udp\"; \
+                 this mount has none");
+        }
+        _ => {}
+    }
+    relay
+        .board
+        .change_targets(|all| all.extend(targets.iter().cloned()));
+    (targets, tasks)
 }

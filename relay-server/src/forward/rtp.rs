@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Fan;
 use super::follow::Follower;
-use crate::config::{Forward, ForwardKind};
+use crate::config::Forward;
 use crate::mount::log::Kind;
 use crate::server::Relay;
 
@@ -66,18 +66,14 @@ impl Packetizer {
 }
 
 /// Sends until the relay drains.
-pub(super) async fn run(relay: Arc<Relay>, forward: Forward) {
-    let fan = Fan::new(&relay, &forward.mount, ForwardKind::Rtp).await;
-    if fan.is_empty() {
-        return;
-    }
+pub(super) async fn run(relay: Arc<Relay>, forward: Forward, mut fan: Fan) {
     tokio::select! {
         () = relay.drained() => {}
-        () = follow(&relay, &forward, &fan) => {}
+        () = follow(&relay, &forward, &mut fan) => {}
     }
 }
 
-async fn follow(relay: &Arc<Relay>, forward: &Forward, fan: &Fan) {
+async fn follow(relay: &Arc<Relay>, forward: &Forward, fan: &mut Fan) {
     let mut follower = Follower::new(relay.clone(), &forward.mount);
     let (ssrc, sequence, base) = (rand::random(), rand::random(), rand::random());
     let mut packetizer = Packetizer::new(forward.payload_type, ssrc, sequence, base);

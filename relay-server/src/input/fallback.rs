@@ -29,37 +29,100 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A fallback mount that sends nothing for so long is away itself.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A fallback that plays, or tries to.
+struct Playing {
+    fallback: Fallback,
+    task: tokio::task::JoinHandle<()>,
+    /// When somebody was last seen to listen.
+    heard: Instant,
+}
+
+/// A mount with a fallback and without a source.
+struct Away {
+    name: String,
+    settings: config::Mount,
+    /// Has an entry in the configuration, and so plays whether or not
+    /// somebody listens.
+    stays: bool,
+}
+
 /// Starts a fallback wherever one is due, until the relay drains.
 pub(super) async fn watch(relay: Arc<Relay>) {
-    let mut playing: BTreeMap<String, tokio::task::JoinHandle<()>> = BTreeMap::new();
+    let mut playing: BTreeMap<String, Playing> = BTreeMap::new();
     loop {
         tokio::select! {
             () = relay.drained() => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
-        playing.retain(|_, task| !task.is_finished());
-        for (name, settings) in away(&relay) {
-            if let Entry::Vacant(free) = playing.entry(name) {
-                let task = fill(relay.clone(), free.key().clone(), settings);
-                free.insert(tokio::spawn(task));
+        let now = Instant::now();
+        let away = away(&relay);
+        playing.retain(|name, play| {
+            // Where a source is, the task ends by itself.
+            let asked = away.iter().find(|away| away.name == *name);
+            let stale = match asked {
+                Some(away) => away.settings.fallback != play.fallback,
+                None => !has_source(&relay, name),
+            };
+            if stale {
+                play.task.abort();
+            }
+            !play.task.is_finished()
+        });
+        for away in away {
+            let is_heard = listeners(&relay, &away.name) > 0;
+            let play = match playing.entry(away.name.clone()) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(free) => free.insert(Playing {
+                    fallback: away.settings.fallback.clone(),
+                    task: tokio::spawn(fill(
+                        relay.clone(),
+                        away.name.clone(),
+                        away.settings.clone(),
+                    )),
+                    heard: now,
+                }),
+            };
+            if is_heard {
+                play.heard = now;
+            } else if !away.stays
+                && now.saturating_duration_since(play.heard) >= away.settings.grace
+                && let Some(mount) = relay.mounts.find(&away.name)
+            {
+                // Its source asked for it and is gone, and so is everybody else.
+                play.task.abort();
+                mount.give_up(now);
             }
         }
     }
 }
 
-/// Mounts with a fallback and without a source.
-fn away(relay: &Relay) -> Vec<(String, config::Mount)> {
+fn away(relay: &Relay) -> Vec<Away> {
     let config = relay.config();
-    let mounts = relay.mounts.all();
-    let known = mounts
-        .iter()
-        .map(|mount| (mount.name.clone(), mount.settings.clone()));
-    let configured = config.mounts.iter().cloned();
-    known
-        .chain(configured)
-        .filter(|(_, settings)| settings.fallback.is_some())
-        .filter(|(name, _)| !has_source(relay, name))
-        .collect()
+    let configured = config.mounts.iter().map(|(name, settings)| Away {
+        name: name.clone(),
+        settings: settings.clone(),
+        stays: true,
+    });
+    let has_one = |away: &Away| away.settings.fallback.is_some();
+    let mut found: Vec<Away> = configured.filter(has_one).collect();
+    for mount in relay.mounts.all() {
+        if !mount.is_over() && !found.iter().any(|away| away.name == mount.name) {
+            found.push(Away {
+                name: mount.name.clone(),
+                settings: mount.settings.clone(),
+                stays: false,
+            });
+        }
+    }
+    found.retain(|away| has_one(away) && !has_source(relay, &away.name));
+    found
+}
+
+fn listeners(relay: &Relay, name: &str) -> u64 {
+    let mount = relay.mounts.find(name);
+    mount.map_or(0, |mount| {
+        mount.shared.stats.listeners.load(Ordering::Relaxed)
+    })
 }
 
 fn has_source(relay: &Relay, name: &str) -> bool {
@@ -70,6 +133,7 @@ fn has_source(relay: &Relay, name: &str) -> bool {
 /// Plays until a source is there.
 async fn fill(relay: Arc<Relay>, name: String, settings: config::Mount) {
     let status = relay.board.only("fallback", &name);
+    let _resting = Resting(status.clone());
     let mut backoff = Backoff::default();
     while !has_source(&relay, &name) {
         let play = async {
@@ -91,7 +155,15 @@ async fn fill(relay: Arc<Relay>, name: String, settings: config::Mount) {
             tokio::time::sleep(backoff.failed(rand::random())).await;
         }
     }
-    status.is("waiting");
+}
+
+/// Says that nothing plays any more, however it came to that.
+struct Resting(Arc<Status>);
+
+impl Drop for Resting {
+    fn drop(&mut self) {
+        self.0.is("waiting");
+    }
 }
 
 /// What the mount carries, or will.

@@ -7,6 +7,7 @@ mod packets;
 mod play;
 pub(crate) mod playlist;
 pub(crate) mod pull;
+mod running;
 mod tracks;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 pub use backoff::Backoff;
+pub(crate) use running::apply;
 
 use crate::config::{self, Input, InputKind};
 use crate::forward;
@@ -30,9 +32,12 @@ use crate::server::Relay;
 pub struct Board {
     inputs: RwLock<Vec<Arc<Status>>>,
     /// Where audio is passed on to.
-    pub targets: RwLock<Vec<Arc<forward::Target>>>,
+    targets: RwLock<Vec<Arc<forward::Target>>>,
+    /// How often those changed.
+    targets_version: AtomicU64,
     /// Mounts that are fetched when somebody listens.
     on_demand: RwLock<BTreeMap<String, Arc<Notify>>>,
+    running: tokio::sync::Mutex<running::Running>,
 }
 
 /// One input as the API shows it.
@@ -73,6 +78,10 @@ impl Status {
 
     pub(crate) fn is(&self, state: &'static str) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    fn is_live(&self) -> bool {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) == "live"
     }
 
     /// Notes and logs what is wrong, unless it was said last.
@@ -170,6 +179,28 @@ impl Board {
         wanted.inspect(|wanted| wanted.notify_one()).is_some()
     }
 
+    /// Adds to or takes from the targets of forwards.
+    pub(crate) fn change_targets(&self, change: impl FnOnce(&mut Vec<Arc<forward::Target>>)) {
+        let mut targets = self.targets.write().unwrap_or_else(PoisonError::into_inner);
+        change(&mut targets);
+        self.targets_version.fetch_add(1, Ordering::Release);
+    }
+
+    /// The targets that `which` picks.
+    pub(crate) fn targets(
+        &self,
+        which: impl Fn(&forward::Target) -> bool,
+    ) -> Vec<Arc<forward::Target>> {
+        let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
+        let picked = targets.iter().filter(|target| which(target));
+        picked.cloned().collect()
+    }
+
+    /// Another number whenever the targets changed.
+    pub(crate) fn targets_version(&self) -> u64 {
+        self.targets_version.load(Ordering::Acquire)
+    }
+
     /// Every input: an array.
     pub fn inputs(&self) -> Value {
         let inputs = self.inputs.read().unwrap_or_else(PoisonError::into_inner);
@@ -185,25 +216,9 @@ impl Board {
 
 /// Opens everything that the configuration names. What cannot be opened is
 /// said in the log and tried again.
-pub(crate) fn start(relay: &Arc<Relay>) {
-    let config = relay.config();
-    forward::start(relay);
+pub(crate) async fn start(relay: &Arc<Relay>) {
+    running::apply(relay).await;
     tokio::spawn(fallback::watch(relay.clone()));
-    for input in &config.inputs {
-        let status = relay.board.add(input.kind.name(), &input.mount);
-        let (relay, input) = (relay.clone(), input.clone());
-        match input.kind {
-            InputKind::Udp | InputKind::Rtp => {
-                tokio::spawn(async move { packets::run(&relay, &input, &status).await });
-            }
-            InputKind::Http => {
-                tokio::spawn(async move { pull::run(&relay, &input, &status).await });
-            }
-            InputKind::File | InputKind::Growing | InputKind::Stdin | InputKind::Command => {
-                tokio::spawn(async move { play::run(&relay, &input, &status).await });
-            }
-        }
-    }
 }
 
 /// Properties of the mount that `input` feeds: voice is cut shorter, unless

@@ -66,7 +66,7 @@ pub(super) async fn run(relay: &Arc<Relay>, input: &Input, status: &Arc<Status>)
         InputKind::Rtp => ForwardKind::Rtp,
         _ => ForwardKind::Udp,
     };
-    let fan = Fan::new(relay, &input.mount, kind).await;
+    let fan = Fan::of(relay, &input.mount, kind);
     let socket = loop {
         match bind(address) {
             Ok(socket) => break socket,

@@ -96,6 +96,7 @@ pub(super) async fn command(relay: &Arc<Relay>, input: &Input, status: &Arc<Stat
         let began = Instant::now();
         match spawn(input) {
             Ok(mut child) => {
+                let group = Group::of(&child);
                 if let Some(errors) = child.stderr.take() {
                     tokio::spawn(log_lines(input.mount.clone(), errors));
                 }
@@ -107,10 +108,11 @@ pub(super) async fn command(relay: &Arc<Relay>, input: &Input, status: &Arc<Stat
                     };
                     once(relay, input, &status, "command", &mut source).await;
                 }
-                stop(&mut child).await;
+                stop(&mut child, &group).await;
                 if let Ok(Ok(code)) =
                     tokio::time::timeout(Duration::from_secs(1), child.wait()).await
                 {
+                    group.ended();
                     tracing::info!(mount = %input.mount, "the command ended: {code}");
                 }
             }
@@ -138,11 +140,35 @@ fn spawn(input: &Input) -> io::Result<tokio::process::Child> {
         .spawn()
 }
 
-async fn stop(child: &mut tokio::process::Child) {
-    let group = child.id().and_then(|id| i32::try_from(id).ok());
-    if let Some(group) = group.and_then(rustix::process::Pid::from_raw) {
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::TERM);
+/// What the shell started, too; told to stop when the input is let go of.
+struct Group(Option<rustix::process::Pid>);
+
+impl Group {
+    fn of(child: &tokio::process::Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self(id.and_then(rustix::process::Pid::from_raw))
     }
+
+    fn terminate(&self) {
+        if let Some(group) = self.0 {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::TERM);
+        }
+    }
+
+    /// Its number may be another's from now on.
+    fn ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.terminate();
+    }
+}
+
+async fn stop(child: &mut tokio::process::Child, group: &Group) {
+    group.terminate();
     if tokio::time::timeout(Duration::from_secs(2), child.wait())
         .await
         .is_err()

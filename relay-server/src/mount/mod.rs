@@ -443,6 +443,19 @@ impl Mount {
         true
     }
 
+    /// Nobody will feed it again: the programme ends now, not after the grace
+    /// period. Does nothing while a source is there or waits to begin.
+    pub(crate) fn give_up(&self, now: Instant) {
+        let mut inner = self.inner();
+        if inner.state.give_up(now, self.settings.retention) {
+            if let Some(on_air) = inner.on_air.take() {
+                on_air.stop.send_replace(Stop::Removed);
+            }
+            self.log.end("removed");
+            tracing::info!(mount = %self.name, "programme ended");
+        }
+    }
+
     /// Does what is due. True when the mount can be forgotten.
     fn tick(&self, now: Instant) -> bool {
         let mut inner = self.inner();

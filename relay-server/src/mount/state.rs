@@ -210,6 +210,18 @@ impl State {
         };
     }
 
+    /// Ends what only a fallback feeds, or nobody. False while a source is
+    /// there or waits to begin, and when it is over.
+    pub fn give_up(&mut self, now: Instant, retention: Duration) -> bool {
+        let over = matches!(self.phase, Phase::Ended { .. } | Phase::Waiting);
+        let waits = self.candidates.iter().any(|id| self.fallback != Some(*id));
+        if over || waits || self.has_source() {
+            return false;
+        }
+        self.end(now, retention);
+        true
+    }
+
     /// What is due at `now`. After [`Due::End`] the caller ends the log and
     /// calls [`State::end`].
     pub fn due(&self, now: Instant) -> Due {
@@ -317,6 +329,22 @@ mod tests {
         let late = state.connect(false).expect("a fallback is no source");
         assert!(state.begin(late).is_some());
         assert_eq!(state.begin(filler), None, "too late");
+    }
+
+    #[test]
+    fn only_what_no_source_feeds_is_given_up() {
+        let now = Instant::now();
+        let (mut state, first) = live(now);
+        assert!(!state.give_up(now, SECOND), "a source is there");
+        assert!(state.lost(first, now, SECOND));
+        let waits = state.connect(false).expect("nobody is there");
+        assert!(!state.give_up(now, SECOND), "a source waits to begin");
+        assert!(!state.lost(waits, now, SECOND));
+        let filler = state.connect_fallback().expect("nobody is on air");
+        assert!(state.begin(filler).is_some());
+        assert!(state.give_up(now, SECOND));
+        assert!(!state.is_current(filler) && !state.is_live());
+        assert!(!state.give_up(now, SECOND), "it is over");
     }
 
     #[test]
