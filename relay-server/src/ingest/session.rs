@@ -1,8 +1,11 @@
 //! One source's bytes to the outputs that a mount appends to its log. Pure:
 //! the caller owns socket and clock.
 
+mod samples;
+
 use std::collections::VecDeque;
 
+use samples::Samples;
 use seamcast_media::chunk::{Chunker, Config as ChunkConfig, Output as Media};
 use seamcast_media::demux::{Codec, Container, Demuxer, Event, Fault};
 use seamcast_media::pcm::Clamped;
@@ -79,8 +82,7 @@ enum Stage {
     Flac(Box<flac::Decoder>, Option<Box<Pipeline>>),
     /// Nothing to parse: packets come by [`Session::push_events`].
     Packets,
-    /// Samples; bytes left of them when a header said how many.
-    Pcm(Box<Pipeline>, Option<u64>),
+    Pcm(Samples),
 }
 
 /// See the module.
@@ -109,7 +111,9 @@ impl Session {
         let stage = match config.declared {
             Declared::Sniff => Stage::First(Vec::new()),
             Declared::Packets => Stage::Packets,
-            Declared::Pcm(format) => Stage::Pcm(Box::new(pipeline(format, config.encode)?), None),
+            Declared::Pcm(format) => {
+                Stage::Pcm(Samples::new(pipeline(format, config.encode)?, None))
+            }
         };
         Ok(Self {
             config,
@@ -148,13 +152,15 @@ impl Session {
                 self.wav_header()?;
             }
             Stage::Flac(..) => self.flac(bytes, false)?,
-            Stage::Pcm(pipeline, left) => {
-                let taken = left.map_or(bytes.len() as u64, |left| left.min(bytes.len() as u64));
-                if let Some(left) = left {
-                    *left -= taken;
+            Stage::Pcm(samples) => {
+                let first = self.bytes == bytes.len() as u64;
+                if let Some(kind) = samples::misdeclared(bytes).filter(|_| first) {
+                    return Err(Error::NotAudio(format!(
+                        "the body is {kind}, and declared as raw samples; leave the format out"
+                    )));
                 }
-                // What follows the samples of a WAV file is no audio.
-                pipeline.push(&bytes[..taken as usize]).map_err(encoder)?;
+                let lie = samples.push(bytes).map_err(encoder)?;
+                self.fault(0, lie);
             }
         }
         self.collect();
@@ -248,20 +254,17 @@ impl Session {
                 )));
             }
             Stage::Flac(..) => self.flac(&[], true)?,
-            Stage::Pcm(pipeline, _) => {
-                if pipeline.frames() == 0 {
+            Stage::Pcm(samples) => {
+                if samples.pipeline.frames() == 0 {
                     return Err(Error::NotAudio(format!(
                         "{} bytes are less than one frame; send audio",
                         self.bytes
                     )));
                 }
-                let odd = pipeline.odd_bytes();
-                pipeline.finish().map_err(encoder)?;
-                if odd > 0 {
-                    self.events.push_back(Event::Fault(Fault {
-                        offset: self.bytes - odd as u64,
-                        message: format!("{odd} bytes at the end are less than one frame"),
-                    }));
+                let faults: Vec<_> = samples.faults().collect();
+                samples.pipeline.finish().map_err(encoder)?;
+                for (back, why) in faults {
+                    self.fault(back, [why]);
                 }
             }
         }
@@ -325,7 +328,7 @@ impl Session {
     /// Samples of PCM that had to be changed so far.
     pub fn clamped(&self) -> Clamped {
         match &self.stage {
-            Stage::Pcm(pipeline, _) => pipeline.clamped(),
+            Stage::Pcm(samples) => samples.pipeline.clamped(),
             _ => Clamped::default(),
         }
     }
@@ -410,14 +413,12 @@ impl Session {
         match wav::parse(header) {
             Ok(None) => Ok(()),
             Ok(Some(found)) => {
-                let mut pipeline = pipeline(found.format, self.config.encode)?;
-                let samples = header.get(found.data_offset..).unwrap_or_default();
-                let taken = found
-                    .data_len
-                    .map_or(samples.len(), |len| len.min(samples.len() as u64) as usize);
-                pipeline.push(&samples[..taken]).map_err(encoder)?;
-                let left = found.data_len.map(|len| len - taken as u64);
-                self.stage = Stage::Pcm(Box::new(pipeline), left);
+                let pipeline = pipeline(found.format, self.config.encode)?;
+                let mut samples = Samples::new(pipeline, found.data_len);
+                let bytes = header.get(found.data_offset..).unwrap_or_default();
+                let lie = samples.push(bytes).map_err(encoder)?;
+                self.stage = Stage::Pcm(samples);
+                self.fault(0, lie);
                 Ok(())
             }
             Err(why @ wav::Error::Unsupported(_)) => Err(Error::Unsupported(why.to_string())),
@@ -425,11 +426,19 @@ impl Session {
         }
     }
 
+    /// Counts what is wrong, `back` bytes before what was taken last.
+    fn fault(&mut self, back: u64, why: impl IntoIterator<Item = String>) {
+        let offset = self.bytes - back;
+        let fault = |message| Event::Fault(Fault { offset, message });
+        self.push_events(0, why.into_iter().map(fault));
+    }
+
     fn collect(&mut self) {
         loop {
             let event = match &mut self.stage {
                 Stage::Container(demuxer) => demuxer.poll(),
-                Stage::Pcm(pipeline, _) | Stage::Flac(_, Some(pipeline)) => pipeline.poll(),
+                Stage::Pcm(samples) => samples.pipeline.poll(),
+                Stage::Flac(_, Some(pipeline)) => pipeline.poll(),
                 Stage::Flac(_, None) | Stage::First(_) | Stage::WavHeader(_) | Stage::Packets => {
                     None
                 }

@@ -1,6 +1,7 @@
 //! `growing`, `stdin` and `command` inputs.
 
 use std::io;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -188,9 +189,26 @@ async fn log_lines(mount: String, errors: tokio::process::ChildStderr) {
 /// A file that another program appends to.
 struct Growing<'s> {
     file: tokio::fs::File,
+    path: &'s Path,
+    /// Bytes taken so far.
+    taken: u64,
     patience: Duration,
     grew: Instant,
     status: &'s Status,
+}
+
+impl Growing<'_> {
+    /// That its writer cut it shorter than what was taken of it.
+    async fn shrank(&self) -> Option<String> {
+        let len = self.file.metadata().await.ok()?.len();
+        (len < self.taken).then(|| {
+            format!(
+                "{} shrank from {} to {len} bytes; it is read again from its beginning when it changes",
+                self.path.display(),
+                self.taken
+            )
+        })
+    }
 }
 
 impl feed::Source for Growing<'_> {
@@ -198,10 +216,19 @@ impl feed::Source for Growing<'_> {
         loop {
             let mut buffer = BytesMut::with_capacity(16 * 1024);
             match self.file.read_buf(&mut buffer).await {
-                Ok(0) if self.grew.elapsed() >= self.patience => return Body::Closed,
-                Ok(0) => tokio::time::sleep(LOOK_EVERY).await,
+                Ok(0) => {
+                    if let Some(why) = self.shrank().await {
+                        self.status.failed(&why);
+                        return Body::Lost(why);
+                    }
+                    if self.grew.elapsed() >= self.patience {
+                        return Body::Closed;
+                    }
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
                 Ok(len) => {
                     self.grew = Instant::now();
+                    self.taken += len as u64;
                     self.status.bytes.fetch_add(len as u64, Ordering::Relaxed);
                     return Body::More(Bytes::from(buffer));
                 }
@@ -232,6 +259,8 @@ pub(super) async fn growing(relay: &Arc<Relay>, input: &Input, status: &Arc<Stat
             if let Ok(file) = tokio::fs::File::open(&input.path).await {
                 let mut source = Growing {
                     file,
+                    path: &input.path,
+                    taken: 0,
                     patience: input.timeout,
                     grew: Instant::now(),
                     status,

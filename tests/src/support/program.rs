@@ -53,8 +53,17 @@ impl Program {
     /// `name` is looked up in `PATH` unless it has a slash. The time limit is 60 s.
     pub fn new(name: impl AsRef<OsStr>) -> Self {
         let name = name.as_ref();
+        let mut command = Command::new(name);
+        // Cargo describes the tests in the environment; a cargo that they start
+        // must not rebuild because that is not its caller's.
+        for (variable, _) in std::env::vars_os() {
+            let text = variable.to_string_lossy();
+            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+                command.env_remove(&variable);
+            }
+        }
         Self {
-            command: Command::new(name),
+            command,
             name: name.to_string_lossy().into_owned(),
             limit: Duration::from_secs(60),
             input: None,
