@@ -11,11 +11,16 @@ use crate::config::{Config, Forward, ForwardKind, Input, InputKind};
 use crate::forward::{self, Target};
 use crate::server::Relay;
 
+/// An input that runs.
+type Started = (Arc<Status>, JoinHandle<()>);
+/// A forward that runs: its targets, and what serves them.
+type Forwarding = (Vec<Arc<Target>>, Vec<JoinHandle<()>>);
+
 /// What runs, each under what the configuration said of it.
 #[derive(Debug, Default)]
 pub(crate) struct Running {
-    inputs: Vec<(Input, (Arc<Status>, JoinHandle<()>))>,
-    forwards: Vec<(Wanted, (Vec<Arc<Target>>, Vec<JoinHandle<()>>))>,
+    inputs: Vec<(Input, Started)>,
+    forwards: Vec<(Wanted, Forwarding)>,
 }
 
 /// A forward, and whether an input's packets drive it.
@@ -94,7 +99,7 @@ fn is_driven(config: &Config, forward: &Forward) -> bool {
     inputs.any(|input| input.kind == kind && input.mount == forward.mount)
 }
 
-fn start(relay: &Arc<Relay>, input: &Input) -> (Arc<Status>, JoinHandle<()>) {
+fn start(relay: &Arc<Relay>, input: &Input) -> Started {
     let status = relay.board.add(input.kind.name(), &input.mount);
     let (relay, input, own) = (relay.clone(), input.clone(), status.clone());
     let task = tokio::spawn(async move {
