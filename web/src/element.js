@@ -29,7 +29,8 @@ const WAIT = 'M12 3.5a8.5 8.5 0 1 0 0 17a8.5 8.5 0 1 0 0-17';
 const LOUD = 'M4 9.5v5h3.2L12 19V5L7.2 9.5zM15 8.5v7a4 4 0 0 0 0-7z';
 const QUIET = 'M4 9.5v5h3.2L12 19V5L7.2 9.5z';
 const SVG = 'http://www.w3.org/2000/svg';
-const RELAYED = ['play', 'playing', 'pause', 'waiting', 'stalled', 'ended', 'error', 'metadata', 'underrun', 'reconnecting', 'reconnected', 'unlockrequired', 'volumechange', 'timeupdate', 'loadedmetadata', 'canplay'];
+const RELAYED = ['loadedmetadata', 'durationchange', 'canplay', 'play', 'playing', 'pause', 'waiting', 'stalled', 'timeupdate', 'seeking', 'seeked', 'ended', 'error', 'volumechange', 'ratechange', 'emptied',
+  'underrun', 'targetlatencychange', 'metadata', 'reconnecting', 'reconnected', 'interrupted', 'unlockrequired', 'codecchange', 'skip', 'decodeerror', 'sourceoffline', 'sourceonline'];
 
 /** @param {string} tag @param {Record<string, string>} [attributes] @param {Node[]} children */
 function make(tag, attributes = {}, ...children) {

@@ -77,6 +77,11 @@ test('each declared event is dispatched, no other is, and the README names each'
   assert.deepEqual(missing(events, documented('Events of HTML', '## Recipes')), []);
 });
 
+test('the element passes on each declared event', () => {
+  const [, list] = /const RELAYED = \[([^\]]*)\]/.exec(read('src/element.js'));
+  assert.deepEqual([...list.matchAll(/'(\w+)'/g)].map(([, type]) => type).sort(), declared(types.index, 'PlayerEventMap'));
+});
+
 test('each declared statistic is told', () => {
   assert.deepEqual(Object.keys(new Player().getStats()).sort(), declared(types.index, 'PlayerStats'));
 });
