@@ -17,6 +17,8 @@ const TELL_MS = 100;
 const REPORT_MS = 5000;
 /** No media for this long while more is expected: `stalled`, as in HTML. */
 const STALLED_MS = 3000;
+/** What a mount gives at a join by default, seconds. */
+const BACKLOG = 2;
 /** An endless stream of which nothing is playable is given up after this long. */
 const UNPLAYABLE_MS = 15_000;
 
@@ -26,7 +28,7 @@ const UNPLAYABLE_MS = 15_000;
  * @typedef {object} Sink Where blocks go; frames are the engine's.
  * @property {number} rate
  * @property {number} channels
- * @property {number} lead Least time from reading the clock to the start of a block, seconds.
+ * @property {number} lead Least time from reading the clock to the start of a block, seconds; less where the latency is bound to less than four times as much.
  * @property {number} horizon How far ahead blocks are handed out, seconds.
  * @property {number} shift What the context's clock is ahead of `frame`, in frames.
  * @property {number} starved Frames for which blocks came late amid a programme.
@@ -75,6 +77,8 @@ export class Core {
   /** @type {Sink | null} */
   #sink = null;
   #tell;
+  /** Bound of the latency, seconds. */
+  #most;
   #appender = new Appender();
   #wants = false;
   #playing = false;
@@ -101,10 +105,13 @@ export class Core {
   /** @param {Options} options @param {(type: string, detail?: any) => void} tell */
   constructor(options, tell) {
     this.#tell = tell;
-    const { source, mode, reconnect } = options;
+    const { source, mode, latency, reconnect } = options;
+    this.#most = latency[1];
     // At once: a socket handed over delivers from now on, and a new one takes its time as the module does.
     if (source) {
-      this.#link = new Link(source, { mode, backoff: reconnect === false ? null : new Backoff(reconnect) }, this.#host);
+      // Of the backlog that a mount gives otherwise, more than a live player may hold would only be skipped.
+      const query = { mode, ...(mode === 'live' && latency[1] < BACKLOG && { burst: latency[1] }) };
+      this.#link = new Link(source, { query, backoff: reconnect === false ? null : new Backoff(reconnect) }, this.#host);
       this.#link.connect();
     }
     void this.#load(options);
@@ -158,7 +165,7 @@ export class Core {
   attach(sink, _) {
     this.#sink = sink;
     this.#starved = sink.starved;
-    this.#engine?.setOutput(sink.rate, sink.channels, sink.lead, sink.horizon);
+    this.#engine?.setOutput(sink.rate, sink.channels, Math.min(sink.lead, this.#most / 4), sink.horizon);
   }
 
   /** Whether the context runs. @param {boolean} is */

@@ -27,7 +27,10 @@ export interface ReconnectOptions {
 }
 
 export interface PlayerOptions {
-  /** Audio held before playback starts, seconds. `'auto'` (default) measures what the network needs. */
+  /**
+   * Audio held before playback starts, seconds. `'auto'` (default) measures what the network needs. A live mount is joined with
+   * no more of its backlog than a bound below 2 s.
+   */
   latency?: 'auto' | number | { min?: number; max?: number };
   /** `'live'` (default) may skip to stay near the live edge and tells; `'complete'` plays every sample. */
   mode?: 'live' | 'complete';

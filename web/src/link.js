@@ -49,7 +49,7 @@ export class Link {
   /** What arrived before the engine. @type {(() => void)[]} */
   #early = [];
   #source;
-  #mode;
+  #query;
   #backoff;
   #host;
   /** @type {import('./transport.js').Connection | null} */
@@ -69,12 +69,12 @@ export class Link {
 
   /**
    * @param {Source} source
-   * @param {{mode: string, backoff: import('./reconnect.js').Backoff | null}} options
+   * @param {{query: Record<string, any>, backoff: import('./reconnect.js').Backoff | null}} options `query`: what a join asks for where the address does not.
    * @param {Host} host
    */
-  constructor(source, { mode, backoff }, host) {
+  constructor(source, { query, backoff }, host) {
     this.#source = source;
-    this.#mode = mode;
+    this.#query = query;
     // Retrying needs an address: a socket or stream handed over is spent.
     this.#backoff = typeof source === 'string' ? backoff : null;
     this.#host = host;
@@ -124,7 +124,7 @@ export class Link {
     if (!url.protocol.startsWith('ws')) return url.href;
     const join = from ?? this.session.resumePoint;
     if (join) url.searchParams.set('from', join);
-    if (!url.searchParams.has('mode')) url.searchParams.set('mode', this.#mode);
+    for (const [name, value] of Object.entries(this.#query)) if (!url.searchParams.has(name)) url.searchParams.set(name, value);
     return url.href;
   }
 

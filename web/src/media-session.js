@@ -66,6 +66,9 @@ export function announce(player, about = {}) {
   const on = (type, listener) => player.addEventListener(type, listener, { signal: listening.signal });
   on('play', () => {
     owner = me;
+    // What iOS takes for a mere page's noises is silenced by the phone's switch.
+    const audio = /** @type {any} */ (navigator).audioSession;
+    if (audio?.type === 'auto') audio.type = 'playback';
     show();
     handle();
     playback('playing');

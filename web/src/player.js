@@ -347,11 +347,10 @@ export class Player extends EventTarget {
   /** @param {number} load @returns {Promise<Core | Remote>} */
   async #start(load) {
     const { mode, latency, stretch, reconnect, wasmUrl } = this.#options;
-    const source = this.#source;
     this.#stage.open();
-    const worker = await this.#stage.worker(source);
+    const options = { source: this.#source, mode, latency, stretch, reconnect, wasmUrl: wasmUrl && new URL(wasmUrl, globalThis.document?.baseURI).href };
+    const worker = await this.#stage.worker(options);
     if (load !== this.#load) throw domError('the source was changed', 'AbortError');
-    const options = { source, mode, latency, stretch, reconnect, wasmUrl: wasmUrl && new URL(wasmUrl, globalThis.document?.baseURI).href };
     /** @param {string} type @param {any} [detail] */
     const tell = (type, detail) => {
       if (load === this.#load) this.#on(type, detail);

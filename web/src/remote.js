@@ -11,14 +11,16 @@ export const places = { worker: () => /** @type {Worker} */ (/** @type {unknown}
 
 /**
  * Starts the worker; null where the browser or its policy does not let us.
- * @param {string | URL} [url]
+ * @param {string | URL} [url] @param {string | URL} [wasmUrl]
  * @returns {Promise<Worker | null>}
  */
-export async function spawn(url) {
+export async function spawn(url, wasmUrl) {
   /** @type {Worker | undefined} */
   let worker;
   try {
     const made = worker = url ? new Worker(url, { type: 'module', name: 'seamcast' }) : places.worker();
+    // The module comes while the worklet does.
+    made.postMessage([0, 'load', wasmUrl]);
     await new Promise((resolve, reject) => {
       made.onmessage = resolve;
       made.onerror = made.onmessageerror = reject;

@@ -45,6 +45,8 @@ export class Ring {
       const quanta = Atomics.load(counts, 2);
       const shift = Atomics.load(counts, 3);
       this.#told(quanta * QUANTUM - shift, shift, Atomics.load(counts, 4));
+      // Nothing to be guessed: what is rendered next.
+      return this.reached;
     }
     return Math.round(this.#clock.at(this.reached / this.rate * 1000, this.running) * this.rate / 1000);
   }

@@ -37,13 +37,13 @@ export class Stage {
   /**
    * A worker for a source, once there is a worklet to be fed from it; nothing where that is not wanted, or the browser or
    * its policy does not let us.
-   * @param {import('./link.js').Source | null} source
+   * @param {import('./core.js').Options} options
    */
-  async worker(source) {
+  async worker({ source, wasmUrl }) {
     const { output = 'buffers', thread, workerUrl, workletUrl } = this.#options;
     // A socket or stream handed over lives on this thread, and delivers from now on.
     if (output === 'buffers' || thread === 'main' || !hasWorklet() || (source && typeof source !== 'string')) return null;
-    const [worker, way] = await Promise.all([this.#worker ??= spawn(workerUrl), this.open().worklet(workletUrl).catch(() => null)]);
+    const [worker, way] = await Promise.all([this.#worker ??= spawn(workerUrl, wasmUrl), this.open().worklet(workletUrl).catch(() => null)]);
     return way && worker;
   }
 

@@ -68,12 +68,9 @@ export function closedByStatus(status, url) {
  * @returns {Connection}
  */
 export function open(url, on, framed = null) {
-  const { protocol } = new URL(url);
-  if (protocol === 'ws:' || protocol === 'wss:') {
-    return socket(framed === false ? new WebSocket(url) : new WebSocket(url, SUBPROTOCOL), on, { url, plainNext: framed === null });
-  }
-  if (protocol === 'http:' || protocol === 'https:') return reading(url, on);
-  throw new PlayerError('unreachable', `cannot open ${url}`, { remedy: 'use a ws, wss, http or https address' });
+  // What no request can be made of is told by it.
+  if (!url.startsWith('ws')) return reading(url, on);
+  return socket(framed === false ? new WebSocket(url) : new WebSocket(url, SUBPROTOCOL), on, { url, plainNext: framed === null });
 }
 
 /**

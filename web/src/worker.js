@@ -6,6 +6,7 @@
 import { Core } from './core.js';
 import { PlayerError } from './errors.js';
 import { Ring } from './ring.js';
+import { load as prepare } from './wasm.js';
 
 export { Player } from './player.js';
 export { PlayerError } from './errors.js';
@@ -25,6 +26,10 @@ const plain = (detail) => {
 /** @param {MessageEvent} message */
 const take = ({ data: [load, method, ...args] }) => {
   switch (method) {
+    case 'load':
+      // A failure is told by the core that needs it.
+      prepare(args[0]).catch(() => {});
+      break;
     case 'attach':
       ring = new Ring(args[0]);
       core?.attach(ring);

@@ -10,7 +10,8 @@ const session = { metadata: null, playbackState: 'none', handlers: {},
     if (action === 'hangup') throw new TypeError('unknown action');
     this.handlers[action] = handler;
   } };
-Object.defineProperty(globalThis, 'navigator', { configurable: true, value: { mediaSession: session } });
+const audioSession = { type: 'auto' };
+Object.defineProperty(globalThis, 'navigator', { configurable: true, value: { mediaSession: session, audioSession } });
 globalThis.MediaMetadata = class { constructor(init) { Object.assign(this, init); } };
 
 const players = [];
@@ -52,6 +53,15 @@ test('from play on the system knows what plays, until the source is closed', asy
   assert.equal(session.metadata, null);
   assert.equal(session.playbackState, 'none');
   assert.deepEqual(set(), []);
+});
+
+test("what is announced is playback to the system, unless the host has said otherwise", async () => {
+  audioSession.type = 'auto';
+  start();
+  assert.equal(audioSession.type, 'playback');
+  audioSession.type = 'play-and-record';
+  start();
+  assert.equal(audioSession.type, 'play-and-record');
 });
 
 test('its buttons play and pause, and seek where the source can', async () => {

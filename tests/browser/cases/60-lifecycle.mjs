@@ -1,0 +1,65 @@
+// What devices and systems do to a context.
+
+import assert from 'node:assert/strict';
+import { silences, extent } from '../lib/analysis.mjs';
+import { file } from '../lib/fixtures.mjs';
+
+export default [
+  {
+    name: 'lifecycle: a context whose clock stands still is replaced, and the programme goes on',
+    browsers: ['chromium', 'firefox'],
+    async run(tools) {
+      const page = await tools.page();
+      const media = file(tools, 'sine', 'opus', { seconds: 9 });
+      const result = await page.run(async (url) => {
+        const listening = await bench.Listening.start({ context: false, options: { mode: 'complete' } });
+        const { player } = listening;
+        bench.appendAll(player, await bench.load(url), 21, 8192);
+        await listening.play();
+        await bench.sleep(1000);
+        const old = player.context;
+        const { currentTime } = old;
+        Object.defineProperty(old, 'currentTime', { get: () => currentTime });
+        await listening.wait('interrupted', 20_000);
+        const before = player.currentTime;
+        const again = player.context;
+        // The recorder is the old context's; the player's own clock tells of the new one.
+        await listening.wait('ended', 30_000);
+        const { log, stats } = { log: listening.log, stats: player.getStats() };
+        clearInterval(listening.sampler);
+        await player.close();
+        return { replaced: again !== old, closed: old.state, before, end: log.findLast(({ type }) => type === 'ended').time, stats, events: log.map(({ type }) => type) };
+      }, media.url);
+      tools.note(`stood at ${result.before.toFixed(2)} s, ended at ${result.end.toFixed(2)} s; events ${result.events.join(' ')}`);
+      assert.ok(result.replaced, 'the context is the same');
+      assert.equal(result.closed, 'closed');
+      assert.ok(result.before < 3, `the clock stood at about 1 s, and the player was at ${result.before} s`);
+      assert.ok(Math.abs(result.end - 9) < 0.01, `ended at ${result.end} of 9 s`);
+    },
+  },
+  {
+    name: 'lifecycle: choosing the output device does not interrupt, one that is missing is told',
+    browsers: ['chromium'],
+    async run(tools) {
+      const page = await tools.page();
+      const media = file(tools, 'noise', 'opus', { seconds: 3 });
+      const result = await page.run(async (url) => {
+        const listening = await bench.Listening.start({ rate: 48000, options: { mode: 'complete' } });
+        const { player } = listening;
+        bench.appendAll(player, await bench.load(url), 22, 8192);
+        await listening.play();
+        await bench.sleep(500);
+        const missing = await player.setSinkId('no such device').then(() => 'set', ({ name }) => name);
+        await player.setSinkId('');
+        await listening.wait('ended');
+        return { missing, sinkId: player.sinkId, ...await listening.finish('sink') };
+      }, media.url);
+      assert.equal(result.missing, 'NotFoundError');
+      assert.equal(result.sinkId, '');
+      const recorded = tools.site.take('sink');
+      const { first, last } = extent(recorded.channels[1]);
+      assert.deepEqual(silences(recorded.channels[1], { from: first, to: last, least: 48, level: 1e-5 }), []);
+      tools.seamless(media.reference(48000), recorded, { limit: 2e-4 });
+    },
+  },
+];
