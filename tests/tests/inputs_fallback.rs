@@ -127,3 +127,38 @@ fn another_mount_plays_while_the_source_is_away() {
     std::thread::sleep(Duration::from_millis(1500));
     check(&heard(&relay, "/a.opus", &scratch), 3.0);
 }
+
+#[test]
+fn a_fallback_that_a_source_asked_for_plays_as_long_as_somebody_listens() {
+    require(&["curl"]);
+    let scratch = Scratch::new("fallback-asked");
+    Pcm::sine(48_000, 1000.0, 48_000 * 2).write_wav(&scratch.file("standby.wav"));
+    let relay = Relay::with_config(&format!(
+        "[defaults]\ngrace = \"4s\"\n\
+         [[input]]\nkind = \"file\"\nmount = \"/standby.opus\"\npath = \"{}\"\nloop = true\n",
+        scratch.file("standby.wav").display()
+    ));
+    relay.wait_for("/api/mounts/standby.opus", "\"live\":true", LIMIT);
+    Program::new("curl")
+        .args(["-sS", "--fail", "-T", "-"])
+        .args(["-u", &format!("source:{}", Relay::PASSWORD)])
+        .args([
+            "-H",
+            "Content-Type: audio/x-raw;format=s16le;rate=48000;channels=1",
+        ])
+        .arg(relay.url("/guest.opus?fallback=/standby.opus"))
+        .input(vec![0; 96_000])
+        .run()
+        .expect("curl publishes");
+    // Longer than the grace: it is not let go of meanwhile.
+    let listener = Program::new("curl")
+        .args(["-sS", "--fail", "--max-time", "6", "-o"])
+        .arg(scratch.file("heard.opus"))
+        .arg(relay.url("/guest.opus"))
+        .finish()
+        .expect("curl");
+    assert_eq!(listener.status.code(), Some(28), "{}", listener.stderr);
+    relay.wait_for("/api/mounts/guest.opus", "\"state\":\"ended\"", LIMIT);
+    std::thread::sleep(Duration::from_millis(500));
+    relay.wait_for("/api/mounts/guest.opus", "\"state\":\"ended\"", LIMIT);
+}

@@ -61,8 +61,13 @@ impl Recipe {
             "python" => ("python3", "-c"),
             other => panic!("no way to run a recipe in {other}"),
         };
+        // As if the relay were installed.
+        let binary = Relay::binary();
+        let own = binary.parent().expect("a folder").display().to_string();
+        let path = std::env::var("PATH").unwrap_or_default();
         Program::new(program)
             .args([flag, &code])
+            .env("PATH", format!("{own}:{path}"))
             .in_dir(folder.path())
             .limit(Duration::from_secs(60))
             .run()
@@ -211,6 +216,69 @@ fn a_file_becomes_a_live_stream() {
 }
 
 #[test]
+fn a_phone_call_is_heard() {
+    // The RTP port, and the one above for RTCP.
+    let port = std::iter::repeat_with(|| {
+        let first = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        first.local_addr().expect("address").port()
+    })
+    .find(|port| std::net::UdpSocket::bind(("127.0.0.1", port.wrapping_add(1))).is_ok());
+    let port = format!("127.0.0.1:{}", port.expect("a pair of ports"));
+    let relay = configured("rtp-config", &[("127.0.0.1:5006", &port)]);
+    let folder = material();
+    let mut recipe = recipe("rtp");
+    recipe.code = recipe.code.replace("127.0.0.1:5006", &port);
+    recipe.run(&relay, &folder);
+    hears(&relay, &folder, "/phone.opus", "opus");
+}
+
+#[test]
+fn a_program_is_heard() {
+    let folder = material();
+    let music = folder.file("music.flac").to_string_lossy().into_owned();
+    let relay = configured("command-config", &[("music.flac", &music)]);
+    relay.wait_for("/api/mounts", "program.opus", Duration::from_secs(20));
+    hears(&relay, &folder, "/program.opus", "opus");
+}
+
+#[test]
+fn a_radio_is_fetched_and_pushed_on() {
+    let limit = Duration::from_secs(30);
+    let radio = Relay::start_with(&RelayOptions {
+        args: vec!["--demo".to_owned()],
+        ..RelayOptions::default()
+    });
+    radio.wait_for("/api/mounts", "demo.opus", limit);
+    let backup = Relay::start();
+    let config = recipe("http-config").code + &recipe("push-config").code;
+    let config = config
+        .replace(
+            "radio.example:8000/live",
+            &format!("{}/demo", radio.address),
+        )
+        .replace("backup.example:8000", &backup.address.to_string())
+        .replace("source:secret", &format!("source:{}", Relay::PASSWORD));
+    let relay = Relay::with_config(&config);
+    relay.wait_for("/api/mounts/radio.opus", "\"live\":true", limit);
+    backup.wait_for("/api/mounts/radio.opus", "\"live\":true", limit);
+}
+
+#[test]
+fn a_file_plays_while_the_source_is_away() {
+    let folder = material();
+    let song = folder.file("song.mp3").to_string_lossy().into_owned();
+    let relay = configured("fallback-config", &[("song.mp3", &song)]);
+    let limit = Duration::from_secs(30);
+    relay.wait_for("/api/mounts/show.opus", "\"fallback\":true", limit);
+    relay.wait_for("/api/mounts/show.opus", "\"live\":true", limit);
+}
+
+#[test]
+fn the_relays_own_client_publishes() {
+    publishes("publish", "opus");
+}
+
+#[test]
 fn a_speech_api_is_pulled() {
     let folder = material();
     let answer = folder.file("answer.opus");
@@ -289,15 +357,22 @@ fn listeners_hear_the_demo() {
 #[test]
 fn every_recipe_is_run() {
     let tested = [
+        "command-config",
         "curl-mp3",
+        "fallback-config",
         "ffmpeg-mp3",
         "ffmpeg-opus",
         "file-config",
         "growing",
+        "http-config",
         "listen-curl",
         "listen-ffmpeg",
+        "publish",
         "pull",
+        "push-config",
         "python-pcm",
+        "rtp",
+        "rtp-config",
         "udp",
         "udp-config",
     ];

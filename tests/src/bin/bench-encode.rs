@@ -291,6 +291,7 @@ fn rtp(count: usize) -> Result<Value> {
     });
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     let begin = process_busy(relay.process.id())?;
+    let backlog = backlog_drops()?;
     let start = Instant::now();
     for number in 0..SECONDS * 50 {
         for (n, port) in ports.iter().enumerate() {
@@ -327,6 +328,9 @@ fn rtp(count: usize) -> Result<Value> {
     };
     let sent = (SECONDS * 50 * count) as u64;
     let (received, lost) = (sum("/packets"), sum("/rtp/lost"));
+    // Where they were lost: at the relay's sockets, or in the kernel before them
+    // (its queue per core, when this sender caught up after it had to wait).
+    let (at_sockets, before) = (socket_drops(&ports)?, backlog_drops()? - backlog);
     let verdict = if received == sent && lost == 0 {
         "reached"
     } else {
@@ -334,11 +338,33 @@ fn rtp(count: usize) -> Result<Value> {
     };
     println!(
         "rtp: {count} inputs × 50 packets/s for {took:.1} s: {sent} sent, {received} received, \
-         {lost} lost, {cores:.2} cores; target no loss: {verdict}"
+         {lost} lost ({at_sockets} at the relay's sockets, {before} in the kernel's queue before), \
+         {cores:.2} cores; target no loss: {verdict}"
     );
     Ok(
-        json!({"inputs": count, "sent": sent, "received": received, "lost": lost, "seconds": took, "cores": cores}),
+        json!({"inputs": count, "sent": sent, "received": received, "lost": lost, "dropped_at_sockets": at_sockets, "dropped_before": before, "seconds": took, "cores": cores}),
     )
+}
+
+/// Datagrams that found the buffers of these ports full.
+fn socket_drops(ports: &[u16]) -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/net/udp")?;
+    let drops = text.lines().skip(1).filter_map(|line| {
+        let mut fields = line.split_whitespace();
+        let (_, port) = fields.nth(1)?.rsplit_once(':')?;
+        let port = u16::from_str_radix(port, 16).ok()?;
+        let drops: u64 = fields.last()?.parse().ok()?;
+        ports.contains(&port).then_some(drops)
+    });
+    Ok(drops.sum())
+}
+
+/// Packets that the kernel's queues of all cores had no room for.
+fn backlog_drops() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/net/softnet_stat")?;
+    let second = text.lines().filter_map(|line| line.split(' ').nth(1));
+    let drops = second.filter_map(|field| u64::from_str_radix(field, 16).ok());
+    Ok(drops.sum())
 }
 
 /// Seconds of processor time this thread has used.
