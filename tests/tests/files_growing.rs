@@ -123,6 +123,61 @@ fn a_live_range_follows_as_in_rfc_8673() {
     assert!(answer.body == bytes[1000..]);
 }
 
+#[test]
+fn what_a_live_range_begins_behind_is_not_sent_in_its_place() {
+    let relay = Relay::start();
+    let mut file = std::fs::File::create(relay.scratch.file("g.raw")).expect("create");
+    file.write_all(&pattern(1000)).expect("write");
+    let answer = request(
+        relay.address,
+        "GET",
+        "/files/g.raw?wait=0.2",
+        "Range: bytes=1001-9007199254740991\r\n",
+    );
+    assert_eq!(answer.status, 416, "{}", answer.head);
+}
+
+/// As Chromium and Firefox ask: an element that is told of an end takes the
+/// file for finished, so its requests follow without being asked to.
+#[test]
+fn media_elements_follow_a_growing_file() {
+    let relay = Relay::start();
+    let bytes = pattern(300_000);
+    for (name, from, marks) in [
+        ("a.mp3", 0, "Sec-Fetch-Dest: audio\r\n"),
+        ("b.mp3", 1000, "Sec-Fetch-Dest: video\r\n"),
+        ("c.mp3", 0, "Accept-Encoding: identity;q=1, *;q=0\r\n"),
+        (
+            "d.mp3",
+            7,
+            "Accept: audio/webm,audio/ogg,audio/wav,*/*;q=0.5\r\n",
+        ),
+    ] {
+        let writer = grow(&relay.scratch.file(name), bytes.clone());
+        let range = format!("Range: bytes={from}-\r\n{marks}");
+        let answer = request(relay.address, "GET", &format!("/files/{name}"), &range);
+        writer.join().expect("writer");
+        let live = format!("bytes {from}-9007199254740991/*");
+        let expected = if from == 0 {
+            (200, None)
+        } else {
+            (206, Some(live))
+        };
+        assert_eq!((answer.status, answer.header("content-range")), expected);
+        assert_eq!(answer.header("content-length"), None);
+        assert!(
+            answer.body == bytes[from..],
+            "{name}: {} bytes",
+            answer.body.len()
+        );
+    }
+    // What is finished has a length for elements, too.
+    let headers = "Range: bytes=299990-\r\nSec-Fetch-Dest: audio\r\n";
+    let answer = request(relay.address, "GET", "/files/a.mp3", headers);
+    let range = answer.header("content-range");
+    assert_eq!(range.as_deref(), Some("bytes 299990-299999/300000"));
+}
+
 /// Where in `whole` the audio of `part` begins, near `guess`: the offset at
 /// which a stretch of both, past the first frames, is most alike.
 fn landing(whole: &Pcm, part: &Pcm, guess: usize) -> i64 {

@@ -102,6 +102,51 @@ fn a_recording_decodes_to_what_was_broadcast() {
     }
 }
 
+/// Uploaded at once, and more than history holds: the source is held back
+/// until it is on disk.
+#[test]
+fn an_upload_larger_than_history_is_recorded_whole() {
+    require(&["ffmpeg", "opusdec"]);
+    let relay = Relay::with_config(
+        "[defaults]\nrecord = true\nhistory = \"1s\"\nburst = \"1s\"\nhistory_bytes = \"64KiB\"\n",
+    );
+    let scratch = Scratch::new("recording-upload");
+    let source = scratch.file("source.opus");
+    encode(
+        &Pcm::noise(48_000, 1, 48_000 * 20, 0.3, 4),
+        Encoding::Opus(&["-b:a", "128k"]),
+        &source,
+    )
+    .expect("encode");
+    Program::new("curl")
+        .args([
+            "-sS",
+            "--fail",
+            "-u",
+            &format!("source:{}", Relay::PASSWORD),
+        ])
+        .arg("-T")
+        .arg(&source)
+        .arg(relay.url("/a.opus"))
+        .run()
+        .expect("published");
+    let recording = || {
+        let (_, api) = relay.fetch("/api/mounts/a.opus");
+        serde_json::from_str::<serde_json::Value>(&api).expect("json")["recording"].clone()
+    };
+    let until = Instant::now() + Duration::from_secs(60);
+    while recording()["seconds"].as_f64() < Some(19.9) {
+        let state = recording();
+        let missed = state["missed_seconds"].as_f64().unwrap_or_default();
+        assert!(missed == 0.0, "{state}");
+        assert!(Instant::now() < until, "{state}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let files = recordings(&relay, "a.opus");
+    let recorded = opusdec_decode(&files[0]).expect("opusdec");
+    assert!(recorded.samples == opusdec_decode(&source).expect("opusdec").samples);
+}
+
 /// How often the relay is killed; `SEAMCAST_KILLS` asks for more.
 fn kills() -> usize {
     std::env::var("SEAMCAST_KILLS")

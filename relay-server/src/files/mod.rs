@@ -5,6 +5,7 @@
 //! |---|---|
 //! | finished file | as any web server: 200, or 206 with the exact total |
 //! | growing file | what there is now; the total in `Content-Range` is `*` |
+//! | growing file, for a browser's `<audio>` or `<video>` | follows the growth as with `?wait=30`, from wherever the element begins: what ends early it takes for all there is, and refuses to seek from then on |
 //! | growing file, `?wait=S` | without a range: follows the growth until the writer is done or pauses for `S` seconds. A range that begins at the end waits for growth, or says the true total (416) |
 //! | growing file, `Range: bytes=N-9007199254740991` | RFC 8673: from `N` on, following the growth |
 //! | `?pos=SECONDS` | a valid stream that begins at that time |
@@ -153,7 +154,9 @@ impl Files {
         query: &Query,
         headers: &HeaderMap,
     ) -> io::Result<Response> {
+        let element = is_media_element(headers);
         let wait = query.wait.map(|wait| wait.min(MAX_WAIT));
+        let wait = wait.or(element.then_some(LIVE_WAIT));
         let range_text = headers
             .get(header::RANGE)
             .and_then(|v| v.to_str().ok())
@@ -177,11 +180,15 @@ impl Files {
             let if_range = headers.get(header::IF_RANGE).and_then(|v| v.to_str().ok());
             let applies =
                 representation.if_range_applies(if_range, &validators, &opened.file, &metadata)?;
-            let selection = range::select(
-                range_text.filter(|_| applies),
-                representation.len(),
-                growing,
-            );
+            let range_text = range_text.filter(|_| applies);
+            let follows = growing && wait.is_some_and(|wait| !wait.is_zero());
+            let selection = match range_text.and_then(range::open_ended) {
+                Some(start) if element && follows && start > 0 => Selection::Live {
+                    start,
+                    last: range::VERY_LARGE,
+                },
+                _ => range::select(range_text, representation.len(), growing),
+            };
             let nothing_yet = match &selection {
                 Selection::Unsatisfiable => true,
                 Selection::Live { start, .. } => *start > representation.len(),
@@ -191,12 +198,16 @@ impl Files {
                 self.grown(&opened, opened.len, deadline).await;
                 continue;
             }
+            let selection = if nothing_yet {
+                Selection::Unsatisfiable
+            } else {
+                selection
+            };
             let whole_file =
-                selection == Selection::Whole || range_text.is_some_and(|r| r.trim() == "bytes=0-");
-            let follow = match (&selection, wait) {
-                (Selection::Live { .. }, wait) => Some(wait.unwrap_or(LIVE_WAIT)),
-                (_, Some(wait)) if growing && whole_file && !wait.is_zero() => Some(wait),
-                _ => None,
+                selection == Selection::Whole || range_text.and_then(range::open_ended) == Some(0);
+            let follow = match &selection {
+                Selection::Live { .. } => Some(wait.unwrap_or(LIVE_WAIT)),
+                _ => wait.filter(|_| follows && whole_file),
             };
             let selection = if follow.is_some() && whole_file {
                 Selection::Whole
@@ -389,6 +400,20 @@ impl Files {
                 }
             })
         })
+    }
+}
+
+/// Whether a browser's media element asks: these say so themselves in secure
+/// contexts, and by what they accept elsewhere.
+fn is_media_element(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    match text("sec-fetch-dest") {
+        Some(destination) => matches!(destination, "audio" | "video"),
+        // Chromium and Firefox, in this order.
+        None => {
+            text("accept-encoding") == Some("identity;q=1, *;q=0")
+                || text("accept").is_some_and(|types| types.starts_with("audio/webm,audio/ogg,"))
+        }
     }
 }
 

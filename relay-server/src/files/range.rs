@@ -29,7 +29,7 @@ pub(crate) enum Selection {
 
 /// Last positions from here on mean "as far as it grows" (RFC 8673 §2.1
 /// recommends 2^53 − 1, the largest integer every client can say).
-const VERY_LARGE: u64 = (1 << 53) - 1;
+pub(crate) const VERY_LARGE: u64 = (1 << 53) - 1;
 
 /// Reads a `Range` header against a representation of `len` bytes.
 ///
@@ -71,6 +71,14 @@ pub(crate) fn select(header: Option<&str>, len: u64, growing: bool) -> Selection
         1 => Selection::Parts(parts),
         _ if total > len => Selection::Whole,
         _ => Selection::Parts(parts),
+    }
+}
+
+/// The first byte of the only range asked for, when it has no last one.
+pub(crate) fn open_ended(header: &str) -> Option<u64> {
+    match parse_spec(bytes_unit(header)?.trim_matches([' ', '\t']))? {
+        Spec::From { first, last: None } => Some(first),
+        _ => None,
     }
 }
 
@@ -201,6 +209,21 @@ mod tests {
             select(Some("bytes=50-"), 100, true),
             Selection::Parts(vec![50..100])
         );
+    }
+
+    #[test]
+    fn open_ended_ranges() {
+        assert_eq!(open_ended("bytes=0-"), Some(0));
+        assert_eq!(open_ended("bytes= 17- "), Some(17));
+        for other in [
+            "bytes=0-1",
+            "bytes=-5",
+            "bytes=0-,9-",
+            "bytes=-",
+            "lines=0-",
+        ] {
+            assert_eq!(open_ended(other), None, "{other}");
+        }
     }
 
     proptest! {

@@ -12,6 +12,7 @@ use seamcast_media::units::MediaTime;
 use tokio::sync::watch;
 
 use super::auth::{self, Presented};
+use super::brake::{self, Brake};
 use super::media_type::{self, Declared};
 use super::pcm::Settings;
 use super::session::{self, Config, Output, Session};
@@ -34,6 +35,7 @@ pub struct Feed {
     begun: bool,
     done: bool,
     clamped: u64,
+    brake: Brake,
 }
 
 impl Feed {
@@ -185,6 +187,7 @@ impl Feed {
             begun: false,
             done: false,
             clamped: 0,
+            brake: Brake::default(),
         })
     }
 
@@ -208,6 +211,18 @@ impl Feed {
         self.clamped = clamped;
         outcome.map_err(|error| self.unusable(error, offset))?;
         drained
+    }
+
+    /// As [`Feed::push`], held back while the recorder cannot follow.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn push_held_back(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        for piece in bytes.chunks(brake::PIECE) {
+            self.brake.wait(&self.mount).await;
+            self.push(piece)?;
+        }
+        Ok(())
     }
 
     /// Takes packets, holes and faults that were found elsewhere in `bytes`

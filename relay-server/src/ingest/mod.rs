@@ -1,6 +1,7 @@
 //! Everything between a source's socket and a mount's log.
 
 pub mod auth;
+mod brake;
 pub mod feed;
 mod flac;
 pub(crate) mod framed;

@@ -122,7 +122,7 @@ async fn source(
         match input {
             Some(Input::Media(bytes)) => {
                 total += bytes.len() as u64;
-                feed.push(&bytes).map_err(Some)?;
+                feed.push_held_back(&bytes).await.map_err(Some)?;
             }
             Some(Input::Control(SourceMessage::Metadata { tags })) => {
                 feed.set_tags(tags.into_iter().map(|(name, value)| {

@@ -102,6 +102,8 @@ pub struct Log {
     ring: RwLock<Ring>,
     subscribers: RwLock<Vec<Arc<dyn Notify>>>,
     past: OnceLock<Arc<dyn Past>>,
+    /// Told whenever those who copy the log have come further.
+    released: tokio::sync::Notify,
 }
 
 impl std::fmt::Debug for Log {
@@ -139,6 +141,7 @@ impl Log {
             }),
             subscribers: RwLock::new(Vec::new()),
             past: OnceLock::new(),
+            released: tokio::sync::Notify::new(),
         })
     }
 

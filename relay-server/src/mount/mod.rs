@@ -512,7 +512,7 @@ pub(crate) fn duration(duration: Duration) -> MediaDuration {
 }
 
 /// µs since the Unix epoch.
-fn wall_clock_micros() -> u64 {
+pub(crate) fn wall_clock_micros() -> u64 {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| {

@@ -59,7 +59,7 @@ pub async fn run(mut feed: Feed, source: &mut impl Source) -> Result<(), Refusal
         };
         match body {
             Body::More(bytes) => {
-                feed.push(&bytes)?;
+                feed.push_held_back(&bytes).await?;
                 since = tokio::time::Instant::now();
                 idle = false;
             }

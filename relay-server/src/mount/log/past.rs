@@ -7,6 +7,12 @@ use seamcast_media::units::{MediaDuration, MediaTime};
 
 use super::{Entry, Head, Join, JoinFrom, Log};
 
+/// Up to so many times real time a source is one of a live programme, which
+/// nothing may hold up.
+const PACED: u64 = 2;
+/// What such a source may be ahead: pages hold up to a second.
+const PACED_SLACK_MS: u64 = 500;
+
 /// Where something begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reach {
@@ -69,6 +75,31 @@ impl Log {
     /// faster than those who copy the log.
     pub fn hold(&self, from: Option<u64>) {
         self.write_ring().held = from;
+        self.released.notify_waiters();
+    }
+
+    /// Resolves at the next [`Log::hold`].
+    pub(crate) fn released(&self) -> impl Future<Output = ()> + '_ {
+        self.released.notified()
+    }
+
+    /// Whether what is held came so much faster than real time that history
+    /// will soon drop it uncopied: the entry to be copied next, when more than
+    /// half of the bytes are held and they came at more than twice their pace.
+    /// `now` is the wall clock, µs.
+    pub(crate) fn pressed(&self, now: u64) -> Option<u64> {
+        let ring = self.read_ring();
+        let next = ring.held?.max(ring.head.oldest);
+        let held = usize::try_from(ring.head.next.checked_sub(next)?).ok()?;
+        let share = ring.head.bytes as u128 * held as u128 / ring.entries.len().max(1) as u128;
+        if share <= ring.limits.bytes as u128 / 2 {
+            return None;
+        }
+        let mut uncopied = ring.entries.iter().skip(ring.entries.len() - held);
+        let first = uncopied.find_map(|entry| entry.chunk())?;
+        let elapsed = now.saturating_sub(first.header.ingest_time) / 1000;
+        let paced = MediaDuration::from_millis(elapsed * PACED + PACED_SLACK_MS);
+        (ring.head.end.since(first.media_time()) > paced).then_some(next)
     }
 
     /// Whether `from` lies before what memory holds, but is recorded:
