@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tests::support::http::request;
 use tests::support::{
     Encoding, Pcm, Program, Relay, RelayOptions, Running, Scratch, Seeded, encode, opusdec_decode,
-    require,
+    require, snr_db,
 };
 
 const CONFIG: &str = "[defaults]\nrecord = true\n";
@@ -100,6 +100,81 @@ fn a_recording_decodes_to_what_was_broadcast() {
         assert!(Instant::now() < until, "not recorded: {files:?}");
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// A disk that takes nothing for a while: listeners do not notice, and what
+/// is missing is counted, logged and told.
+#[test]
+fn a_disk_that_fails_disturbs_no_listener() {
+    require(&["ffmpeg", "opusdec", "curl"]);
+    let relay = Relay::with_config(
+        "[defaults]\nrecord = true\nhistory = \"1s\"\nburst = \"1s\"\nhistory_bytes = \"64KiB\"\n",
+    );
+    // No folder can be made where a file is.
+    std::fs::create_dir(relay.scratch.file("recordings")).expect("folder");
+    let obstacle = relay.scratch.file("recordings/a.opus");
+    std::fs::write(&obstacle, "in the way").expect("write");
+    let scratch = Scratch::new("recording-fails");
+    let source = scratch.file("source.opus");
+    let heard = scratch.file("heard.opus");
+    encode(
+        &Pcm::noise(48_000, 1, 48_000 * 9, 0.3, 5),
+        Encoding::Opus(&["-b:a", "256k"]),
+        &source,
+    )
+    .expect("encode");
+    let mut publishing = publish(&relay, &source, "/a.opus");
+    relay.wait_for("/api/mounts", "\"state\":\"live\"", Duration::from_secs(20));
+    let state = || {
+        let (_, api) = relay.fetch("/api/mounts/a.opus");
+        serde_json::from_str::<serde_json::Value>(&api).expect("json")
+    };
+    std::thread::scope(|threads| {
+        threads.spawn(|| relay.download("/a.opus?from=start", &heard));
+        while state()["media_time"].as_f64() < Some(4.0) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert!(
+            state()["recording"]["errors"].as_u64() > Some(0),
+            "{}",
+            state()
+        );
+        std::fs::remove_file(&obstacle).expect("remove");
+        publishing.wait(Duration::from_secs(60)).expect("published");
+    });
+    // The listener has every frame from where it joined on.
+    let whole = opusdec_decode(&source).expect("opusdec");
+    let heard = opusdec_decode(&heard).expect("opusdec");
+    let seconds = heard.frames() as f64 / 48_000.0;
+    assert!(seconds > 7.0, "heard {seconds} s");
+    let tail = |pcm: &Pcm| pcm.samples[pcm.samples.len() - 48_000 * 4..].to_vec();
+    // Joined in the middle, a decoder converges.
+    let snr = snr_db(&tail(&whole), &tail(&heard));
+    assert!(snr > 40.0, "the listener was disturbed: {snr} dB");
+    let until = Instant::now() + Duration::from_secs(20);
+    let recording = loop {
+        let state = state();
+        if state["state"] == "ended" && state["recording"]["seconds"].as_f64() > Some(0.0) {
+            break state["recording"].clone();
+        }
+        assert!(Instant::now() < until, "{state}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    let number = |key: &str| recording[key].as_f64().unwrap_or_default();
+    // Where nothing could be written yet is as much a gap as any other.
+    let (seconds, missed) = (number("seconds"), number("missed_seconds"));
+    assert!(missed > 1.0 && seconds < 8.0, "{recording}");
+    assert!((seconds + missed - 9.0).abs() < 0.1, "{recording}");
+    assert_eq!(recordings(&relay, "a.opus").len(), 1);
+    let (_, metrics) = relay.fetch("/metrics");
+    let failed = metrics
+        .lines()
+        .find(|line| line.starts_with("seamcast_mount_recording_errors_total{mount=\"/a.opus\"}"));
+    assert!(
+        failed.is_some_and(|line| !line.ends_with(" 0")),
+        "{metrics}"
+    );
+    assert!(relay.process.stderr().contains("cannot record"));
 }
 
 /// Uploaded at once, and more than history holds: the source is held back

@@ -20,6 +20,7 @@ mod validators;
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -163,11 +164,7 @@ impl Files {
             .filter(|_| method == Method::GET);
         let deadline = Instant::now() + wait.unwrap_or_default();
         loop {
-            let growing = self.shared.growth.is_growing(
-                &opened.full_path,
-                opened.modified,
-                SystemTime::now(),
-            );
+            let growing = self.is_growing(&opened)?;
             let metadata = opened.file.metadata()?;
             (opened.len, opened.modified) = (metadata.len(), metadata.modified()?);
             let representation = self.represent(relative, &opened, query, growing).await?;
@@ -228,6 +225,18 @@ impl Files {
             }
             return Ok(response);
         }
+    }
+
+    /// Whether more may come. What was renamed, removed or replaced has ended:
+    /// nobody would be told of its growth.
+    fn is_growing(&self, opened: &Opened) -> io::Result<bool> {
+        let growth = &self.shared.growth;
+        if !growth.is_growing(&opened.full_path, opened.modified, SystemTime::now()) {
+            return Ok(false);
+        }
+        let inode = opened.file.metadata()?.ino();
+        let there = std::fs::metadata(&opened.full_path);
+        Ok(there.is_ok_and(|there| there.ino() == inode))
     }
 
     async fn represent(
@@ -377,25 +386,21 @@ impl Files {
             Box::pin(async move {
                 let deadline = Instant::now() + wait;
                 loop {
-                    // Judged before the length is read, so that the last write is not missed.
-                    let modified = file.metadata().ok()?.modified().ok()?;
-                    let growing =
-                        this.shared
-                            .growth
-                            .is_growing(&full_path, modified, SystemTime::now());
-                    let len = file.metadata().ok()?.len();
-                    if len > position {
-                        return Some(len);
-                    }
-                    if !growing || Instant::now() >= deadline || len < position {
-                        return None;
-                    }
-                    let opened = Opened {
+                    let mut opened = Opened {
                         file: Arc::clone(&file),
                         full_path: full_path.clone(),
-                        len,
-                        modified,
+                        len: position,
+                        modified: file.metadata().ok()?.modified().ok()?,
                     };
+                    // Judged before the length is read, so that the last write is not missed.
+                    let growing = this.is_growing(&opened).ok()?;
+                    opened.len = file.metadata().ok()?.len();
+                    if opened.len > position {
+                        return Some(opened.len);
+                    }
+                    if !growing || Instant::now() >= deadline || opened.len < position {
+                        return None;
+                    }
                     this.grown(&opened, position, deadline).await;
                 }
             })

@@ -178,7 +178,7 @@ pub(super) async fn metrics(connection: Connection) -> Response {
     let stat = |read: fn(&crate::fanout::MountStats) -> &AtomicU64| {
         move |mount: &crate::mount::Mount| read(&mount.shared.stats).load(Ordering::Relaxed) as f64
     };
-    let own: [(&str, &str, &str, Read); 7] = [
+    let own: [(&str, &str, &str, Read); 11] = [
         ("live", "gauge", "Whether a source feeds the mount.", |m| {
             f64::from(u8::from(m.is_live()))
         }),
@@ -211,6 +211,27 @@ pub(super) async fn metrics(connection: Connection) -> Response {
             "counter",
             "Sources lost without a proper end.",
             |m| m.stats().losses as f64,
+        ),
+        (
+            "recorded_seconds_total",
+            "counter",
+            "Media recorded.",
+            |m| m.recorded().recorded.as_secs_f64(),
+        ),
+        ("recorded_bytes_total", "counter", "Bytes recorded.", |m| {
+            m.recorded().bytes as f64
+        }),
+        (
+            "recording_missed_seconds_total",
+            "counter",
+            "Media missing in recordings because the disk failed or was too slow.",
+            |m| m.recorded().missed.as_secs_f64(),
+        ),
+        (
+            "recording_errors_total",
+            "counter",
+            "Failed writes of recordings.",
+            |m| m.recorded().errors as f64,
         ),
     ];
     for (name, kind, help, read) in own {

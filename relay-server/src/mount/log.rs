@@ -349,10 +349,15 @@ impl Log {
                 if *epoch == self.epoch && held.contains(seq) {
                     return ring.exactly(*seq);
                 }
-                let (found, reason) = if *epoch != self.epoch || *seq > ring.head.next_seq {
+                let (found, reason) = if *epoch != self.epoch {
                     (ring.back(burst), "epoch")
-                } else {
+                } else if *seq < ring.head.oldest_seq {
                     (ring.join_at(0), "expired")
+                } else if ring.head.status == Status::Ended {
+                    // All there is, it has had.
+                    (ring.join_index(ring.head.next, false), "missing")
+                } else {
+                    (ring.back(burst), "missing")
                 };
                 Join {
                     gap: Some(Gap {

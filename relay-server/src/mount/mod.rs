@@ -373,6 +373,13 @@ impl Mount {
         self.inner().recording.is_some()
     }
 
+    /// How its recording stands; nothing when there is none.
+    pub(crate) fn recorded(&self) -> crate::record::Stats {
+        let inner = self.inner();
+        let recording = inner.recording.as_ref();
+        recording.map(|(stats, _)| *stats).unwrap_or_default()
+    }
+
     /// Notes how the recording stands.
     pub(crate) fn note_recording(
         &self,

@@ -97,8 +97,11 @@ impl Tape {
         syncer: Option<Syncer>,
         now: Instant,
     ) -> Self {
-        let before = shelf.last().map(|spool| spool.next().index);
-        let next = before.unwrap_or_else(|| log.head().oldest);
+        let head = log.head();
+        let (next, start) = match shelf.last().map(|spool| spool.next()) {
+            Some(next) => (next.index, next.at),
+            None => (head.oldest, head.start),
+        };
         log.keep_past(shelf.clone());
         log.set_reach(shelf.first());
         log.hold(Some(next));
@@ -113,9 +116,10 @@ impl Tape {
             generation: None,
             next,
             skipped: false,
-            reached: None,
+            reached: Some(start),
             written: Mark {
                 next,
+                reached: Some(start),
                 ..Mark::default()
             },
             synced: now,

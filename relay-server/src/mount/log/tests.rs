@@ -117,6 +117,26 @@ fn resuming_what_has_expired_says_what_is_missing() {
 }
 
 #[test]
+fn resuming_past_the_head_is_no_other_log() {
+    let log = log(Limits::default());
+    for n in 0..50 {
+        append(&log, n, true);
+    }
+    let past = || log.join(&"e1:70".parse().expect("join point"), ms(1000));
+    let gap = |to| Gap {
+        from: 70,
+        to,
+        reason: "missing",
+    };
+    assert_eq!((past().seq, past().recovered), (40, false));
+    assert_eq!(past().gap, Some(gap(40)));
+    // Only the end is left to be told.
+    log.end("source_ended");
+    assert_eq!((past().index, past().seq), (50, 50));
+    assert_eq!(past().gap, Some(gap(50)));
+}
+
+#[test]
 fn nothing_follows_the_end() {
     let log = log(Limits::default());
     assert_eq!(log.join(&JoinFrom::Live, ms(500)).index, 0);
