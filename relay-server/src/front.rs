@@ -17,7 +17,9 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::http;
 use crate::ingest::head::{self, Verdict};
 use crate::ingest::raw;
+use crate::link::Link;
 use crate::server::{Counters, Relay};
+use crate::tls;
 
 /// How long a request may take that is on its way when the relay leaves.
 const JUST_CONNECTED: Duration = Duration::from_millis(500);
@@ -42,7 +44,7 @@ pub(crate) async fn accept(relay: Arc<Relay>, listener: TcpListener) {
         };
         let _ = socket.set_nodelay(true);
         tokio::spawn(async move {
-            if let Err(error) = connection(&guard.0, socket, peer).await {
+            if let Err(error) = greet(&guard.0, socket, peer).await {
                 tracing::debug!(%peer, %error, "connection ended");
             }
         });
@@ -61,7 +63,7 @@ pub(crate) async fn accept_shoutcast(relay: Arc<Relay>, listener: TcpListener) {
         };
         tokio::spawn(async move {
             let limit = guard.0.config().head_timeout;
-            if let Err(error) = raw::serve_icy(&guard.0, socket, peer, limit).await {
+            if let Err(error) = raw::serve_icy(&guard.0, Link::Tcp(socket), peer, limit).await {
                 tracing::debug!(%peer, %error, "shoutcast connection ended");
             }
         });
@@ -85,7 +87,34 @@ impl Drop for Guard {
     }
 }
 
-async fn connection(relay: &Arc<Relay>, mut socket: TcpStream, peer: SocketAddr) -> io::Result<()> {
+/// TLS and plain HTTP come to the same port.
+async fn greet(relay: &Arc<Relay>, socket: TcpStream, peer: SocketAddr) -> io::Result<()> {
+    let Some(acceptor) = relay.tls() else {
+        return connection(relay, Link::Tcp(socket), peer).await;
+    };
+    let handshake = async {
+        let mut first = [0];
+        socket.peek(&mut first).await?;
+        if first[0] != tls::HANDSHAKE {
+            return Ok(Link::Tcp(socket));
+        }
+        acceptor
+            .accept(socket)
+            .await
+            .map(|stream| Link::Tls(Box::new(stream)))
+    };
+    let limit = relay.config().head_timeout;
+    let handshake = tokio::select! {
+        outcome = tokio::time::timeout(limit, handshake) => outcome,
+        () = leaving(relay) => return Ok(()),
+    };
+    match handshake {
+        Ok(link) => connection(relay, link?, peer).await,
+        Err(_) => Ok(()),
+    }
+}
+
+async fn connection(relay: &Arc<Relay>, mut socket: Link, peer: SocketAddr) -> io::Result<()> {
     let mut received = BytesMut::with_capacity(2048);
     // libshout asks with `OPTIONS *` and a poke before it sends its request.
     for _ in 0..8 {
@@ -119,6 +148,11 @@ async fn connection(relay: &Arc<Relay>, mut socket: TcpStream, peer: SocketAddr)
             }
             // Nothing more can come: the peer closed early.
             Verdict::More => return Ok(()),
+            Verdict::Http if !socket.is_tls() && received.first() == Some(&tls::HANDSHAKE) => {
+                let remedy = "set tls_certificate and tls_key, or use http://";
+                tracing::warn!(%peer, "tls asked of a relay without a certificate; {remedy}");
+                return Ok(());
+            }
             Verdict::Http => return http::serve(relay, Rewind::new(socket, received), peer).await,
         }
     }
@@ -133,7 +167,7 @@ async fn leaving(relay: &Relay) {
 }
 
 /// Reads until it is clear whose the request is.
-async fn sniff(socket: &mut TcpStream, received: &mut BytesMut) -> io::Result<Verdict> {
+async fn sniff(socket: &mut Link, received: &mut BytesMut) -> io::Result<Verdict> {
     loop {
         let verdict = if received.is_empty() {
             Verdict::More
@@ -147,7 +181,7 @@ async fn sniff(socket: &mut TcpStream, received: &mut BytesMut) -> io::Result<Ve
 }
 
 /// Answers with an error and closes so that the client sees the answer.
-pub(crate) async fn refuse(mut socket: TcpStream, status: u16, why: &str) -> io::Result<()> {
+pub(crate) async fn refuse(mut socket: Link, status: u16, why: &str) -> io::Result<()> {
     let answer = raw::answer(status, why, "");
     socket.write_all(answer.as_bytes()).await?;
     linger(socket).await
@@ -155,7 +189,7 @@ pub(crate) async fn refuse(mut socket: TcpStream, status: u16, why: &str) -> io:
 
 /// Closes after the peer has read what was written: a close with unread input
 /// would reset the connection and take the answer with it.
-pub(crate) async fn linger(mut socket: TcpStream) -> io::Result<()> {
+pub(crate) async fn linger(mut socket: Link) -> io::Result<()> {
     const TIME: Duration = Duration::from_secs(2);
     const BYTES: usize = 1 << 20;
     socket.shutdown().await?;
@@ -176,17 +210,17 @@ pub(crate) async fn linger(mut socket: TcpStream) -> io::Result<()> {
 /// A socket whose first bytes were already read.
 #[derive(Debug)]
 pub(crate) struct Rewind {
-    socket: TcpStream,
+    socket: Link,
     first: BytesMut,
 }
 
 impl Rewind {
-    pub(crate) fn new(socket: TcpStream, first: BytesMut) -> Self {
+    pub(crate) fn new(socket: Link, first: BytesMut) -> Self {
         Self { socket, first }
     }
 
     /// The socket and what of the first bytes nobody has read.
-    pub(crate) fn into_parts(self) -> (TcpStream, BytesMut) {
+    pub(crate) fn into_parts(self) -> (Link, BytesMut) {
         (self.socket, self.first)
     }
 }

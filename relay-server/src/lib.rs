@@ -15,10 +15,12 @@ mod front;
 pub mod http;
 pub mod ingest;
 pub mod input;
+mod link;
 pub mod mount;
 pub mod publish;
 pub mod record;
 pub mod restart;
 pub mod server;
+pub mod tls;
 
 pub use config::Config;

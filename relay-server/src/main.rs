@@ -129,8 +129,13 @@ fn read(file: &std::path::Path) -> anyhow::Result<String> {
 }
 
 fn check(file: &std::path::Path) -> anyhow::Result<ExitCode> {
-    match config::parse(&read(file)?, &mut Config::default()) {
+    let mut config = Config::default();
+    match config::parse(&read(file)?, &mut config) {
         Ok(()) => {
+            if let Err(why) = relay_server::tls::acceptor(&config) {
+                eprintln!("{}: {why}", file.display());
+                return Ok(ExitCode::FAILURE);
+            }
             println!("{}: no mistakes", file.display());
             Ok(ExitCode::SUCCESS)
         }
@@ -236,8 +241,12 @@ async fn serve_until_signal(
     let address = listener.local_addr()?;
     let successor = Successor::of_this(&listener, secrets).context("cannot find this program")?;
     let (password, token) = (config.source_password.clone(), config.admin_token.clone());
-    let relay = Relay::new(config).context("cannot start the fan-out")?;
+    let tls = config.tls_certificate.is_some();
+    let relay = Relay::new(config).context("cannot start the relay")?;
     println!("listening on http://{address}");
+    if tls {
+        println!("and on https://{address}");
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -264,8 +273,10 @@ async fn serve_until_signal(
                         if config.admin_token.is_empty() {
                             config.admin_token = token.clone();
                         }
-                        reload.reconfigure(config);
-                        tracing::info!("configuration read again");
+                        match reload.reconfigure(config) {
+                            Ok(()) => tracing::info!("configuration read again"),
+                            Err(why) => tracing::error!("configuration kept as it was: {why}"),
+                        }
                     }
                     Err(error) => tracing::error!("configuration kept as it was: {error:#}"),
                 },
@@ -280,7 +291,8 @@ async fn serve_until_signal(
 
 /// A successor that would end at once is not tried.
 fn may_restart(serve: &Serve, successor: &Successor) -> anyhow::Result<()> {
-    effective(serve)?;
+    let config = effective(serve)?;
+    relay_server::tls::acceptor(&config).map_err(anyhow::Error::msg)?;
     successor.check()?;
     Ok(())
 }

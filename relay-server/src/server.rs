@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 use crate::config::Config;
 use crate::demo;
@@ -17,10 +18,12 @@ use crate::input;
 use crate::mount::{Registry, TICK};
 use crate::record::Recorder;
 use crate::restart::Successor;
+use crate::tls;
 
 /// What every connection needs.
 pub struct Relay {
     config: RwLock<Arc<Config>>,
+    tls: RwLock<Option<TlsAcceptor>>,
     /// The mounts.
     pub mounts: Registry,
     /// Where listeners are.
@@ -70,8 +73,10 @@ impl Relay {
     /// A relay without connections.
     ///
     /// # Errors
-    /// When the fan-out threads cannot be started or the data folder cannot be read.
+    /// When the certificate is unusable, the fan-out threads cannot be started or the data folder
+    /// cannot be read.
     pub fn new(config: Config) -> std::io::Result<Arc<Self>> {
+        let tls = tls::acceptor(&config).map_err(std::io::Error::other)?;
         let fanout = Fanout::new(fanout::Config {
             shards: usize::try_from(config.shards).unwrap_or(0),
             ..fanout::Config::default()
@@ -91,6 +96,7 @@ impl Relay {
             fanout,
             files,
             config: RwLock::new(Arc::new(config)),
+            tls: RwLock::new(tls),
             mounts: Registry::default(),
             board: input::Board::default(),
             started: Instant::now(),
@@ -108,9 +114,14 @@ impl Relay {
             .clone()
     }
 
-    /// Replaces the configuration; running sources and listeners go on, inputs
-    /// and forwards that it no longer names stop, new ones start.
-    pub fn reconfigure(self: &Arc<Self>, mut config: Config) {
+    /// Replaces the configuration and reads the certificate again; running sources and listeners
+    /// go on, inputs and forwards that it no longer names stop, new ones start.
+    ///
+    /// # Errors
+    /// When the certificate is unusable; everything stays as it was then.
+    pub fn reconfigure(self: &Arc<Self>, mut config: Config) -> Result<(), String> {
+        let tls = tls::acceptor(&config)?;
+        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
         let kept = config.keep_from(&self.config());
         if !kept.is_empty() {
             let keys = kept.join(", ");
@@ -119,6 +130,13 @@ impl Relay {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         let relay = self.clone();
         tokio::spawn(async move { input::apply(&relay).await });
+        Ok(())
+    }
+
+    /// What accepts TLS, if there is a certificate.
+    pub(crate) fn tls(&self) -> Option<TlsAcceptor> {
+        let tls = self.tls.read().unwrap_or_else(PoisonError::into_inner);
+        tls.clone()
     }
 
     /// Whether the relay is shutting down.

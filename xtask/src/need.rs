@@ -102,6 +102,11 @@ const BROWSERS: &[Need] = &[
 const CLIENTS: &[Need] = &[
     need("ffmpeg", &["ffmpeg", "ffprobe"], &["ffmpeg"]),
     need("curl", &["curl"], &["curl"]),
+    need(
+        "openssl (certificates for tests)",
+        &["openssl"],
+        &["openssl"],
+    ),
     need("oggfwd (libshout)", &["oggfwd"], &["oggfwd"]),
     need("ezstream (libshout)", &["ezstream"], &["ezstream"]),
     need("liquidsoap", &["liquidsoap"], &["liquidsoap"]),

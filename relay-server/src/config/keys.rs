@@ -119,6 +119,27 @@ pub(super) const TOP: &[Key<Config>] = &[
         |_| None
     ),
     key!(
+        "tls_certificate",
+        "certificate chain in PEM; with it and tls_key the same port also speaks TLS",
+        |c, v| {
+            c.tls_certificate = path(v)?;
+            Ok(())
+        },
+        |c| c
+            .tls_certificate
+            .as_ref()
+            .map(|p| show_text(&p.to_string_lossy()))
+    ),
+    key!(
+        "tls_key",
+        "the certificate's private key in PEM",
+        |c, v| {
+            c.tls_key = path(v)?;
+            Ok(())
+        },
+        |c| c.tls_key.as_ref().map(|p| show_text(&p.to_string_lossy()))
+    ),
+    key!(
         "origins",
         "origins of pages that may listen by WebSocket and read the API; \"*\" allows all",
         |c, v| {

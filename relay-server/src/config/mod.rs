@@ -196,6 +196,10 @@ pub struct Config {
     pub source_password: Secret,
     /// Token for administration.
     pub admin_token: Secret,
+    /// Certificate chain in PEM, the server's own first; TLS is off without one.
+    pub tls_certificate: Option<PathBuf>,
+    /// The certificate's private key in PEM.
+    pub tls_key: Option<PathBuf>,
     /// Origins of pages that may open WebSockets and read answers; `*` allows all.
     pub origins: Vec<String>,
     /// Speech service that `POST /v1/audio/speech` is passed on to.
@@ -244,6 +248,8 @@ impl Default for Config {
             web_dir: None,
             source_password: Secret::default(),
             admin_token: Secret::default(),
+            tls_certificate: None,
+            tls_key: None,
             origins: vec!["*".to_owned()],
             speech_url: Secret::default(),
             speech_key: Secret::default(),

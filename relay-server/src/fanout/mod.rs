@@ -29,7 +29,6 @@ pub mod session;
 mod shard;
 pub mod wire;
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,6 +36,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use seamcast_media::units::MediaDuration;
+use tokio_rustls::rustls::ServerConnection;
 
 pub use shard::{Fanout, plain_heap, share_heap};
 pub use wire::Framing;
@@ -267,15 +267,9 @@ pub struct ListenerInfo {
 pub enum Socket {
     /// Plain TCP; set to non-blocking by [`Fanout::attach`].
     Tcp(std::net::TcpStream),
-    /// Something else that can be polled, e.g. TLS over a `mio` stream.
-    Other(Box<dyn Stream>),
+    /// TLS after its handshake, with nothing decrypted that was not read.
+    Tls(std::net::TcpStream, Box<ServerConnection>),
 }
-
-/// A non-blocking byte stream on top of something `mio` can poll. `flush` is
-/// called after writes and must report `WouldBlock` while bytes are pending.
-pub trait Stream: io::Read + io::Write + mio::event::Source + Send {}
-
-impl<T: io::Read + io::Write + mio::event::Source + Send> Stream for T {}
 
 impl From<std::net::TcpStream> for Socket {
     fn from(socket: std::net::TcpStream) -> Self {

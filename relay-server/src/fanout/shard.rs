@@ -3,6 +3,7 @@
 mod conn;
 mod memory;
 mod past;
+mod tls;
 mod turn;
 
 use std::collections::BinaryHeap;

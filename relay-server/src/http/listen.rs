@@ -13,12 +13,12 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
 use seamcast_protocol::{LISTENER_SUBPROTOCOL, SOURCE_SUBPROTOCOL};
 use sha1::{Digest, Sha1};
-use tokio::net::TcpStream;
 
 use super::{Connection, api, error, method_not_allowed, pages, policy};
 use crate::config::{self, JoinDefault};
 use crate::fanout::{Framing, ListenerRequest, Mode};
 use crate::ingest::{framed, socket};
+use crate::link::Link;
 use crate::mount::log::JoinFrom;
 use crate::mount::{self, Mount, container_type, find, parse_query, percent_decode};
 
@@ -47,15 +47,15 @@ pub(crate) enum TakeOver {
 pub(super) async fn enter(
     connection: &Connection,
     plan: TakeOver,
-    socket: TcpStream,
-    received: BytesMut,
+    socket: Link,
+    mut received: BytesMut,
 ) -> io::Result<()> {
     match plan {
         TakeOver::Listener { mount, mut request } => {
+            let socket = socket.into_socket(&mut received)?;
             request.unread = received.freeze();
-            let socket = socket.into_std()?;
             let fanout = &connection.relay.fanout;
-            fanout.attach(socket.into(), mount.shared.clone(), *request);
+            fanout.attach(socket, mount.shared.clone(), *request);
             Ok(())
         }
         TakeOver::Source { head, request } => {

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::auth::{self, Presented};
 use super::feed::{self, Body, Feed, Refusal, Request};
 use super::head::{self, Head, Method, Version};
 use crate::front;
+use crate::link::Link;
 use crate::mount::Target;
 use crate::server::Relay;
 
@@ -86,11 +86,11 @@ fn go_ahead(head: &Head) -> &'static str {
 /// follow on it.
 pub(crate) async fn serve(
     relay: &Arc<Relay>,
-    mut socket: TcpStream,
+    mut socket: Link,
     received: BytesMut,
     head: &[u8],
     peer: SocketAddr,
-) -> io::Result<Option<(TcpStream, BytesMut)>> {
+) -> io::Result<Option<(Link, BytesMut)>> {
     let head = match Head::parse(head) {
         Ok(head) => head,
         Err(error) => {
@@ -148,7 +148,7 @@ pub(crate) async fn serve(
 /// Serves a SHOUTcast source: its password, our go-ahead, its headers, audio.
 pub(crate) async fn serve_icy(
     relay: &Arc<Relay>,
-    mut socket: TcpStream,
+    mut socket: Link,
     peer: SocketAddr,
     limit: Duration,
 ) -> io::Result<()> {
@@ -198,13 +198,13 @@ pub(crate) async fn serve_icy(
 }
 
 /// Reads the body to its end; `first` came with the head.
-async fn take(feed: Feed, socket: &mut TcpStream, first: BytesMut) -> Result<(), Refusal> {
+async fn take(feed: Feed, socket: &mut Link, first: BytesMut) -> Result<(), Refusal> {
     feed::run(feed, &mut ToEnd { socket, first }).await
 }
 
 /// A body that ends with the connection.
 struct ToEnd<'s> {
-    socket: &'s mut TcpStream,
+    socket: &'s mut Link,
     /// What came with the head.
     first: BytesMut,
 }
@@ -217,7 +217,7 @@ impl feed::Source for ToEnd<'_> {
         // A client that closes with our answer unread (ffmpeg in SOURCE mode)
         // drops what its kernel still holds back for want of an acknowledgement.
         #[cfg(target_os = "linux")]
-        let _ = self.socket.set_quickack(true);
+        self.socket.acknowledge();
         let mut buffer = BytesMut::with_capacity(16 * 1024);
         match self.socket.read_buf(&mut buffer).await {
             Ok(0) => Body::Closed,
@@ -238,7 +238,7 @@ fn ended_by(error: &io::Error) -> Body {
 }
 
 /// Says why, closes, and lets the client read it.
-async fn refuse(mut socket: TcpStream, refusal: &Refusal) -> io::Result<()> {
+async fn refuse(mut socket: Link, refusal: &Refusal) -> io::Result<()> {
     let more = match refusal.status {
         401 => format!("{REALM}{ALLOW}"),
         503 => "Retry-After: 5\r\n".to_owned(),

@@ -9,13 +9,13 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt as _, StreamExt as _};
 use seamcast_protocol::control::{SourceMessage, SourceReply};
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::feed::{Feed, Refusal, Request};
+use crate::link::Link;
 use crate::server::Relay;
 
 /// Longest message taken.
@@ -30,7 +30,7 @@ const ACK_EVERY: Duration = Duration::from_millis(100);
 /// Serves a source whose handshake was accepted: `head` is written first.
 pub(crate) async fn serve(
     relay: &Arc<Relay>,
-    mut socket: TcpStream,
+    mut socket: Link,
     received: BytesMut,
     head: &str,
     mut request: Request,
@@ -79,7 +79,7 @@ pub(crate) async fn serve(
     Ok(())
 }
 
-type Socket = WebSocketStream<TcpStream>;
+type Socket = WebSocketStream<Link>;
 
 async fn send(socket: &mut Socket, reply: &SourceReply) -> Result<(), Error> {
     let text = serde_json::to_string(reply).unwrap_or_default();

@@ -4,14 +4,15 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mio::event::Source;
+use mio::event::Source as _;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use socket2::{SockRef, TcpKeepalive};
 
 use super::super::session::Session;
-use super::super::{Config, ListenerId, Socket, Stream};
+use super::super::{Config, ListenerId, Socket};
 use super::past::Reel;
+use super::tls::Tls;
 
 /// What is rarely looked at.
 pub(super) struct Cold {
@@ -48,7 +49,7 @@ pub(super) struct Conn {
 /// The socket itself.
 pub(super) enum Pipe {
     Tcp(TcpStream),
-    Other(Box<dyn Stream>),
+    Tls(Box<Tls>),
 }
 
 /// How a write went.
@@ -63,40 +64,28 @@ impl Pipe {
     /// Prepares a socket for the shard.
     pub(super) fn new(socket: Socket, config: &Config) -> io::Result<Self> {
         match socket {
-            Socket::Tcp(socket) => {
-                socket.set_nonblocking(true)?;
-                let options = SockRef::from(&socket);
-                // A chunk is one write; waiting for more to fill a segment only delays it.
-                options.set_tcp_nodelay(true)?;
-                options.set_send_buffer_size(config.send_buffer)?;
-                // What has not left the host counts as not sent, so that a
-                // slow listener's backlog stays in the log, where it can be skipped.
-                options.set_tcp_notsent_lowat(config.send_buffer as u32)?;
-                let interval = config.ping_interval.max(Duration::from_secs(1));
-                options.set_tcp_keepalive(
-                    &TcpKeepalive::new()
-                        .with_time(interval)
-                        .with_interval(interval),
-                )?;
-                Ok(Self::Tcp(TcpStream::from_std(socket)))
+            Socket::Tcp(socket) => Ok(Self::Tcp(prepare(socket, config)?)),
+            Socket::Tls(socket, connection) => {
+                let socket = prepare(socket, config)?;
+                Ok(Self::Tls(Box::new(Tls::new(socket, connection))))
             }
-            Socket::Other(stream) => Ok(Self::Other(stream)),
+        }
+    }
+
+    fn socket(&mut self) -> &mut TcpStream {
+        match self {
+            Self::Tcp(socket) => socket,
+            Self::Tls(tls) => tls.socket(),
         }
     }
 
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
-        match self {
-            Self::Tcp(socket) => socket.register(registry, token, interest),
-            Self::Other(stream) => stream.register(registry, token, interest),
-        }
+        self.socket().register(registry, token, interest)
     }
 
     pub(super) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        match self {
-            Self::Tcp(socket) => socket.deregister(registry),
-            Self::Other(stream) => stream.deregister(registry),
-        }
+        self.socket().deregister(registry)
     }
 
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<Wrote> {
@@ -104,7 +93,7 @@ impl Pipe {
             let outcome = match (&mut *self, slices) {
                 (Self::Tcp(socket), [one]) => socket.write(one),
                 (Self::Tcp(socket), _) => socket.write_vectored(slices),
-                (Self::Other(stream), _) => stream.write_vectored(slices),
+                (Self::Tls(tls), _) => tls.write_vectored(slices),
             };
             match outcome {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -114,7 +103,7 @@ impl Pipe {
                     let total: usize = slices.iter().map(|slice| slice.len()).sum();
                     let full = match self {
                         Self::Tcp(_) => n < total,
-                        Self::Other(stream) => would_block(stream.flush())?,
+                        Self::Tls(tls) => would_block(tls.flush())?,
                     };
                     return Ok(Wrote::Some { n, full });
                 }
@@ -125,28 +114,48 @@ impl Pipe {
         }
     }
 
-    /// Pushes on what a wrapping stream holds; true when the socket is full.
+    /// Pushes on what TLS holds; true when the socket is full.
     pub(super) fn flush(&mut self) -> io::Result<bool> {
         match self {
             Self::Tcp(_) => Ok(false),
-            Self::Other(stream) => would_block(stream.flush()),
+            Self::Tls(tls) => would_block(tls.flush()),
         }
     }
 
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(socket) => socket.read(buffer),
-            Self::Other(stream) => stream.read(buffer),
+            Self::Tls(tls) => tls.read(buffer),
         }
     }
 
-    /// Ends the sending side; other streams end when they are dropped.
+    /// Ends the sending side.
     pub(super) fn shut_down(&mut self) {
-        if let Self::Tcp(socket) = self {
+        match self {
             // It fails when the peer is gone, which reading will tell.
-            let _ = socket.shutdown(std::net::Shutdown::Write);
+            Self::Tcp(socket) => drop(socket.shutdown(std::net::Shutdown::Write)),
+            Self::Tls(tls) => tls.shut_down(),
         }
     }
+}
+
+/// A socket with the options of a listener's.
+fn prepare(socket: std::net::TcpStream, config: &Config) -> io::Result<TcpStream> {
+    socket.set_nonblocking(true)?;
+    let options = SockRef::from(&socket);
+    // A chunk is one write; waiting for more to fill a segment only delays it.
+    options.set_tcp_nodelay(true)?;
+    options.set_send_buffer_size(config.send_buffer)?;
+    // What has not left the host counts as not sent, so that a
+    // slow listener's backlog stays in the log, where it can be skipped.
+    options.set_tcp_notsent_lowat(config.send_buffer as u32)?;
+    let interval = config.ping_interval.max(Duration::from_secs(1));
+    options.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(interval)
+            .with_interval(interval),
+    )?;
+    Ok(TcpStream::from_std(socket))
 }
 
 fn would_block(outcome: io::Result<()>) -> io::Result<bool> {

@@ -1,0 +1,255 @@
+//! TLS on the port of plain HTTP: sources, listeners on every transport, and
+//! certificates that change.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tests::support::{Encoding, Pcm, Program, Relay, RelayOptions, Scratch, encode, require};
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{self, Message};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A certificate for 127.0.0.1 and its key, as files.
+struct Certificate {
+    chain: PathBuf,
+    key: PathBuf,
+}
+
+impl Certificate {
+    fn new(scratch: &Scratch, name: &str) -> Self {
+        require(&["openssl"]);
+        let chain = scratch.file(&format!("{name}.pem"));
+        let key = scratch.file(&format!("{name}-key.pem"));
+        let config = scratch.file("openssl.cnf");
+        let text = "[req]\ndistinguished_name = dn\nx509_extensions = ext\nprompt = no\n[dn]\nCN = relay\n\
+                    [ext]\nsubjectAltName = IP:127.0.0.1\nbasicConstraints = critical, CA:FALSE\n";
+        std::fs::write(&config, text).expect("written");
+        Program::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"])
+            .args(["-pkeyopt", "ec_paramgen_curve:prime256v1", "-config"])
+            .arg(&config)
+            .arg("-keyout")
+            .arg(&key)
+            .arg("-out")
+            .arg(&chain)
+            .run()
+            .expect("a certificate");
+        Self { chain, key }
+    }
+
+    fn config(&self) -> String {
+        format!(
+            "tls_certificate = {:?}\ntls_key = {:?}\n",
+            self.chain, self.key
+        )
+    }
+
+    /// Takes the place of another.
+    fn replace(&self, other: &Self) {
+        std::fs::copy(&self.chain, &other.chain).expect("copied");
+        std::fs::copy(&self.key, &other.key).expect("copied");
+    }
+
+    /// A connection that trusts this certificate alone.
+    fn connect(&self, relay: &Relay) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        let chain = CertificateDer::pem_file_iter(&self.chain).expect("readable");
+        for certificate in chain {
+            roots.add(certificate.expect("sound")).expect("added");
+        }
+        let provider = Arc::new(crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("127.0.0.1").expect("a name");
+        let mut connection = ClientConnection::new(Arc::new(config), name).expect("sound");
+        let mut socket = TcpStream::connect(relay.address)?;
+        socket.set_read_timeout(Some(LIMIT))?;
+        connection.complete_io(&mut socket)?;
+        Ok(StreamOwned::new(connection, socket))
+    }
+}
+
+/// Noise in MP3, which has no serial numbers that differ between joins.
+fn noise(scratch: &Scratch, seconds: usize) -> PathBuf {
+    require(&["ffmpeg", "curl"]);
+    let file = scratch.file("noise.mp3");
+    let pcm = Pcm::noise(44_100, 2, 44_100 * seconds, 0.3, 7);
+    encode(&pcm, Encoding::Mp3(&["-b:a", "192k"]), &file).expect("encoded");
+    file
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.0\r\nHost: x\r\n\r\n")
+}
+
+/// What follows the head.
+fn body(answer: &[u8]) -> &[u8] {
+    let head = answer.windows(4).position(|four| four == b"\r\n\r\n");
+    &answer[head.expect("a head") + 4..]
+}
+
+/// Binary messages up to the close.
+fn messages<S: Read + Write>(relay: &Relay, stream: S) -> Vec<Vec<u8>> {
+    let url = relay.ws_url("/a.mp3?from=start&mode=complete");
+    let mut request = url.into_client_request().expect("a request");
+    let protocol = tungstenite::http::HeaderValue::from_static("seamcast.v1");
+    request
+        .headers_mut()
+        .insert("Sec-WebSocket-Protocol", protocol);
+    let (mut socket, _) = tungstenite::client(request, stream).expect("a handshake");
+    let mut all = Vec::new();
+    while let Ok(message) = socket.read() {
+        match message {
+            Message::Binary(bytes) => all.push(bytes.to_vec()),
+            Message::Close(_) => break,
+            _ => {}
+        }
+    }
+    all
+}
+
+#[test]
+fn sources_and_listeners_over_tls_are_as_over_plain_tcp() {
+    let scratch = Scratch::new("tls");
+    let certificate = Certificate::new(&scratch, "relay");
+    let relay = Relay::with_config(&certificate.config());
+    let file = noise(&scratch, 60);
+    let length = std::fs::metadata(&file).expect("encoded").len() as usize;
+    Program::new("curl")
+        .args(["-sS", "--fail", "--cacert"])
+        .arg(&certificate.chain)
+        .arg("-T")
+        .arg(&file)
+        .args(["-u", &format!("source:{}", Relay::PASSWORD)])
+        .arg(format!("https://{}/a.mp3", relay.address))
+        .run()
+        .expect("published over TLS");
+
+    let mut plain = Vec::new();
+    let mut socket = TcpStream::connect(relay.address).expect("connected");
+    socket
+        .write_all(get("/a.mp3?from=start&mode=complete").as_bytes())
+        .expect("asked");
+    socket.read_to_end(&mut plain).expect("an answer");
+    assert!(body(&plain).len() > length * 9 / 10, "{}", plain.len());
+
+    // Slow at first, so that writes are cut where TLS holds something back.
+    let mut secret = Vec::new();
+    let mut stream = certificate.connect(&relay).expect("a handshake");
+    stream
+        .write_all(get("/a.mp3?from=start&mode=complete").as_bytes())
+        .expect("asked");
+    std::thread::sleep(Duration::from_millis(500));
+    let mut piece = [0; 777];
+    for _ in 0..100 {
+        let read = stream.read(&mut piece).expect("more");
+        secret.extend_from_slice(&piece[..read]);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    // An end without close_notify would be an error here.
+    stream.read_to_end(&mut secret).expect("a proper end");
+    assert!(body(&secret) == body(&plain), "{} bytes", secret.len());
+
+    let socket = TcpStream::connect(relay.address).expect("connected");
+    let plain = messages(&relay, socket);
+    let secret = messages(&relay, certificate.connect(&relay).expect("a handshake"));
+    assert!(plain.len() > 100, "{} messages", plain.len());
+    assert!(plain == secret, "{} and {}", plain.len(), secret.len());
+}
+
+#[test]
+fn a_new_certificate_is_served_after_a_hangup_and_nobody_is_dropped() {
+    let scratch = Scratch::new("tls-reload");
+    let used = Certificate::new(&scratch, "used");
+    let next = Certificate::new(&scratch, "next");
+    let old = Certificate::new(&scratch, "old");
+    old.replace(&used);
+    let mut relay = Relay::with_config(&used.config());
+    let bytes = std::fs::read(noise(&scratch, 20)).expect("encoded");
+    let (first, rest) = bytes.split_at(bytes.len() / 2);
+    let mut source = TcpStream::connect(relay.address).expect("connected");
+    let head = format!(
+        "PUT /a.mp3 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+        Relay::PASSWORD
+    );
+    source.write_all(head.as_bytes()).expect("asked");
+    source.write_all(first).expect("sent");
+    relay.wait_for("/api/mounts/a.mp3", "\"live\":true", LIMIT);
+
+    let mut listener = old.connect(&relay).expect("a handshake");
+    listener
+        .write_all(get("/a.mp3?from=start&mode=complete").as_bytes())
+        .expect("asked");
+    let mut heard = vec![0; 10_000];
+    listener.read_exact(&mut heard).expect("heard");
+
+    next.replace(&used);
+    relay.process.signal(1);
+    let until = Instant::now() + LIMIT;
+    while next.connect(&relay).is_err() {
+        assert!(Instant::now() < until, "{}", relay.process.stderr());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(old.connect(&relay).is_err(), "the old one is still served");
+
+    std::fs::write(&used.key, "no key").expect("written");
+    relay.process.signal(1);
+    let kept = relay
+        .process
+        .wait_for_output("configuration kept as it was", LIMIT)
+        .unwrap_or_else(|| relay.process.stderr());
+    let log = format!("{kept}\n{}", relay.process.stderr());
+    assert!(log.contains("tls_key"), "{log}");
+    next.connect(&relay).expect("the good one is still served");
+
+    source.write_all(rest).expect("sent");
+    source.shutdown(std::net::Shutdown::Write).expect("an end");
+    listener.read_to_end(&mut heard).expect("a proper end");
+    let heard = body(&heard).len();
+    assert!(heard > bytes.len() * 9 / 10, "{heard} of {}", bytes.len());
+}
+
+#[test]
+fn a_certificate_without_its_key_and_tls_without_a_certificate_are_told() {
+    let scratch = Scratch::new("tls-faults");
+    let certificate = Certificate::new(&scratch, "relay");
+    let config = scratch.file("relay.toml");
+    let text = format!("tls_certificate = {:?}\n", certificate.chain);
+    std::fs::write(&config, text).expect("written");
+    let outcome = Program::new(Relay::binary())
+        .args(["serve", "--listen", "127.0.0.1:0", "--config"])
+        .arg(&config)
+        .limit(LIMIT)
+        .run();
+    let why = outcome.expect_err("must not start").to_string();
+    assert!(why.contains("tls_key; set both"), "{why}");
+    let outcome = Program::new(Relay::binary())
+        .arg("check-config")
+        .arg(&config)
+        .limit(LIMIT)
+        .run();
+    let why = outcome.expect_err("not sound").to_string();
+    assert!(why.contains("tls_key; set both"), "{why}");
+
+    let relay = Relay::start_with(&RelayOptions::default());
+    assert!(certificate.connect(&relay).is_err());
+    let until = Instant::now() + LIMIT;
+    while !relay
+        .process
+        .stderr()
+        .contains("set tls_certificate and tls_key")
+    {
+        assert!(Instant::now() < until, "{}", relay.process.stderr());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
