@@ -167,6 +167,7 @@ impl Arrivals {
         }
     }
 
+    #[inline(never)]
     fn lowest(blocks: &[Block]) -> Point {
         blocks
             .iter()
@@ -181,6 +182,7 @@ impl Arrivals {
     /// of the history to that of the last: a passing delay does not bend it. To count
     /// as falling (faster than real time) a page must beat every *chunk* before, those
     /// inside pages included; else a late first page would look like a fast stream.
+    #[inline(never)]
     pub(super) fn trend(&self) -> f64 {
         let blocks = &self.blocks[..self.used];
         if blocks.len() < 2 {
@@ -203,6 +205,7 @@ impl Arrivals {
 
     /// Undisturbed lateness at media position `at`: the earliest page of the newer half of the history,
     /// carried on along a rising trend.
+    #[inline(never)]
     fn line(&self, at: f64) -> f64 {
         let low = Self::lowest(&self.blocks[self.used / 2..self.used]);
         low.late + self.trend().max(0.0) * (at - low.at).max(0.0)
@@ -215,6 +218,7 @@ impl Arrivals {
 
     /// Largest lateness above the base, slowly forgotten. Counts the chunk that is due
     /// but has not come, up to a second, so that nobody starts in the middle of a drought.
+    #[inline(never)]
     pub(super) fn spread(&self, now: f64) -> f64 {
         let due = (now - self.head - self.base()).min(DROUGHT_MS);
         self.peak.max(due).max(self.early_spread())

@@ -235,6 +235,7 @@ impl Prebuffer {
     }
 
     /// How much longer the silence should last, ms.
+    #[inline(never)]
     fn missing(&self, now: f64, playhead: f64) -> f64 {
         let (t, a) = (&self.tuning, &self.arrivals);
         let offset = now - playhead;
@@ -332,6 +333,7 @@ impl Prebuffer {
     }
 
     /// Margin of a first start on a path that is no wire: twice as much when stretching cannot add to it later.
+    #[inline(never)]
     fn start_margin(&self) -> f64 {
         self.tuning.start_ms * (2.0 - self.stretch / MAX_STRETCH)
     }
@@ -345,6 +347,7 @@ impl Prebuffer {
     }
 
     /// Margin wanted while playing. Without time-stretch, music keeps its pitch: no more than at the start.
+    #[inline(never)]
     fn wanted(&self, now: f64, lead: f64) -> f64 {
         let t = &self.tuning;
         let room = if self.stretch > 0.0 {
@@ -358,6 +361,7 @@ impl Prebuffer {
     }
 
     /// Applies the latency bounds, which count the newest page too, to a margin, which does not.
+    #[inline(never)]
     fn bounded(&self, margin: f64) -> f64 {
         let page = self.arrivals.page_ms();
         margin
@@ -380,11 +384,13 @@ impl Prebuffer {
     }
 
     /// 0 for a wire, towards 1 for a radio link or a long path.
+    #[inline(never)]
     fn path(&self) -> f64 {
         1.0 - (-(self.answer() - TICK_MS).max(0.0) / self.tuning.wire_ms).exp()
     }
 
     /// Media to hold so that delivery below real time lasts to the end; negative when delivery is faster.
+    #[inline(never)]
     fn lead(&self, cap: f64) -> f64 {
         let (t, a) = (&self.tuning, &self.arrivals);
         let trend = a.trend();
