@@ -3,6 +3,7 @@
 //! `playout` runs the player's prebuffer core on traces from files, `bench-playout`
 //! on the traces made here and, where found, on measured ones.
 
+pub mod bounds;
 pub mod cli;
 pub mod generate;
 pub mod model;
