@@ -10,5 +10,5 @@ mod tags;
 pub use framer::{Found, Framer};
 pub use header::{Header, Layer, Mode, Version};
 pub use info::{DECODER_DELAY, Info};
-pub use opening::{Opening, open};
+pub use opening::{Opening, decodes_nothing, open};
 pub use tags::{Id3Header, id3_tags};

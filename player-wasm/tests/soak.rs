@@ -214,7 +214,7 @@ fn half_an_hour_of_a_bad_network_leaves_the_heap_flat() {
                     clear_at = now + 80.0 * random.unit();
                 }
             }
-            engine.poll(now, frame);
+            engine.poll(now, frame, frame);
             while let Some(event) = engine.next_event() {
                 underruns += u32::from(matches!(event, Event::Underrun { .. }));
             }

@@ -453,37 +453,125 @@ fn a_lost_mp3_frame_is_repeated_and_faded() {
     }
 }
 
+/// A chunk as the relay sends it first: MP3 frames whose bytes lie before it decode nothing.
+fn opened(message: &Message) -> Message {
+    let Message::Chunk(chunk) = message else {
+        panic!("a chunk");
+    };
+    let mut chunk = chunk.clone();
+    let head = seamcast_media::mp3::open(&chunk.payload, 0).head;
+    chunk.payload[..head.len()].copy_from_slice(&head);
+    Message::Chunk(chunk)
+}
+
+/// Plays from message `first` on, after a seek, and says where it begins.
+fn joined(
+    rate: u32,
+    messages: &[Message],
+    first: usize,
+    aim: Option<MediaTime>,
+) -> (Player, usize) {
+    let mut player = Player::new(rate, 2);
+    // The relay answers with the headers and a chunk in the middle.
+    player
+        .engine
+        .seek(0.0, aim.unwrap_or(MediaTime::ZERO), aim.is_some());
+    player.message(&messages[0]);
+    player.message(&opened(&messages[first]));
+    for message in &messages[first + 1..] {
+        player.message(message);
+    }
+    player.play_out();
+    let playing = player.events.iter().find_map(|event| match event {
+        Event::Playing { media, .. } => Some(frames(*media, rate)),
+        _ => None,
+    });
+    (player, playing.expect("playing"))
+}
+
+/// The end of an MP3's last frame is padding, of which only its first frame tells.
+fn assert_to_the_end(player: &Player, rest: &[f32]) {
+    let more = player.heard[0].len() as i64 - rest.len() as i64;
+    assert!((0..1_152).contains(&more), "{more} frames more");
+}
+
+fn position(message: &Message) -> MediaTime {
+    match message {
+        Message::Chunk(chunk) => chunk.media_time,
+        Message::Config(..) => panic!("a chunk"),
+    }
+}
+
 #[test]
 fn a_join_in_the_middle_is_right_from_its_first_frame() {
     require(&["ffmpeg"]);
     let noise = Pcm::noise(RATE, 2, 3 * RATE as usize, 0.3, 5);
     let opus = encoded(&noise, Encoding::Opus(&["-b:a", "96k"]));
     let whole = decoded(&opus).remove(0).remove(0);
+    let messages = programme(std::slice::from_ref(&opus), 100);
     for skipped in [1, 7, 15] {
-        let messages = programme(std::slice::from_ref(&opus), 100);
-        let mut player = Player::new(RATE, 2);
-        // A seek: the relay answers with the headers and a chunk in the middle.
-        player.engine.seek(0.0, MediaTime::ZERO);
-        player.message(&messages[0]);
-        for message in &messages[1 + skipped..] {
-            player.message(message);
-        }
-        let Message::Chunk(first) = &messages[1 + skipped] else {
-            panic!("a chunk");
-        };
-        player.play_out();
+        let (player, playing) = joined(RATE, &messages, 1 + skipped, None);
         // 80 ms of it are decoded and not heard (RFC 7845 §4.6), and the position says so.
-        let at = frames(first.media_time, RATE) + 80 * 48;
+        let at = frames(position(&messages[1 + skipped]), RATE) + 80 * 48;
         assert_eq!(player.heard[0].len(), whole.len() - at);
-        let playing = player.events.iter().find_map(|event| match event {
-            Event::Playing { media, .. } => Some(frames(*media, RATE)),
-            _ => None,
-        });
-        assert_eq!(playing, Some(at));
+        assert_eq!(playing, at);
         let db = snr_db(&whole[at..at + 960], &player.heard[0][..960]);
         // The error of the band energies halves with each packet.
         assert!(db > 15.0, "{db} dB at {at}");
         let later = 200 * 48;
         assert!(snr_db(&whole[at + later..], &player.heard[0][later..]) > 55.0);
     }
+}
+
+#[test]
+fn a_seek_begins_at_the_very_frame_asked_for() {
+    require(&["ffmpeg"]);
+    let noise = Pcm::noise(RATE, 2, 3 * RATE as usize, 0.3, 6);
+    // A player asks for 100 ms more than it wants.
+    let asked = MediaDuration::from_millis(100);
+    for (encoding, db_at_first) in [
+        (Encoding::Opus(&["-b:a", "96k"]), 15.0),
+        (Encoding::Mp3(&["-b:a", "128k"]), 60.0),
+    ] {
+        let bytes = encoded(&noise, encoding);
+        let whole = decoded(&bytes).remove(0).remove(0);
+        let messages = programme(std::slice::from_ref(&bytes), 100);
+        for aim in [500, 777, 1_000, 1_999] {
+            let aim = MediaTime::ZERO + MediaDuration::from_millis(aim);
+            let first = messages
+                .iter()
+                .rposition(|m| matches!(m, Message::Chunk(c) if c.media_time <= aim - asked))
+                .expect("a chunk");
+            let (player, playing) = joined(RATE, &messages, first, Some(aim));
+            let at = frames(aim, RATE);
+            assert_eq!(playing, at);
+            assert_to_the_end(&player, &whole[at..]);
+            let db = snr_db(&whole[at..at + 960], &player.heard[0][..960]);
+            assert!(db > db_at_first, "{db} dB at {at}");
+        }
+        // An answer from elsewhere is played as it is.
+        let far = MediaTime::ZERO + MediaDuration::from_millis(2_500);
+        let (_, playing) = joined(RATE, &messages, 2, Some(far));
+        assert!(playing < RATE as usize / 2, "{playing}");
+    }
+}
+
+#[test]
+fn an_mp3_join_begins_with_its_first_right_frame() {
+    require(&["ffmpeg"]);
+    let noise = Pcm::noise(RATE, 2, 3 * RATE as usize, 0.3, 7);
+    let mp3 = encoded(&noise, Encoding::Mp3(&["-b:a", "128k"]));
+    let whole = decoded(&mp3).remove(0).remove(0);
+    let messages = programme(std::slice::from_ref(&mp3), 100);
+    let mut latest = 0;
+    for first in [3, 9, 14] {
+        let named = frames(position(&messages[first]), RATE);
+        let (player, at) = joined(RATE, &messages, first, None);
+        latest = latest.max(at - named);
+        assert_to_the_end(&player, &whole[at..]);
+        let db = snr_db(&whole[at..at + 1_152], &player.heard[0][..1_152]);
+        assert!(db > 60.0, "{db} dB at {at}");
+    }
+    // Up to two frames without their bytes, and the one that they overlap.
+    assert!((2 * 1_152..=3 * 1_152).contains(&latest), "{latest}");
 }

@@ -191,7 +191,7 @@ export class Core {
   seek(to) {
     const link = this.#link;
     if (!link) return;
-    this.#anew(to === 'live' ? link.session.seekable[1] : to);
+    this.#anew(to === 'live' ? link.session.seekable[1] : to, to !== 'live');
     link.seek(to);
     this.run(true);
   }
@@ -255,10 +255,10 @@ export class Core {
 
   /* ── Inside ──────────────────────────────────────────────────────── */
 
-  /** What comes next is another join. @param {number} seconds Where it lies, if it does not say. */
-  #anew(seconds) {
+  /** What comes next is another join. @param {number} seconds Where it lies, if it does not say. @param {boolean} [exact] Heard from there. */
+  #anew(seconds, exact) {
     this.#playing = false;
-    this.#engine?.seek(now(), seconds);
+    this.#engine?.seek(now(), seconds, exact);
     this.#sink?.cancel();
     this.#sink?.finish(true);
     if (this.#wants) this.#engine?.play(now());

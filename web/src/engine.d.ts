@@ -22,7 +22,7 @@ export interface Engine {
   play(now: number): void;
   pause(now: number, frame: number): void;
   flush(now: number, frame: number): number;
-  seek(now: number, seconds: number): void;
+  seek(now: number, seconds: number, exact?: boolean): void;
   poll(now: number, frame: number, reached: number): EngineEvent[];
   nextBlock(frame: number): [frame: number, ...planes: Float32Array<ArrayBuffer>[]] | undefined;
   finished(): number;

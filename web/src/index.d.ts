@@ -219,7 +219,7 @@ export class Player extends EventTarget {
   /** Stops, disconnects and frees everything. */
   close(): Promise<void>;
   /**
-   * Goes to a programme position in seconds, or to the live edge.
+   * Goes to a programme position in seconds, exact to the frame, or to the live edge.
    * @throws NotSupportedError unless the source is a Seamcast mount over WebSocket.
    */
   seek(to: number | 'live'): Promise<void>;

@@ -14,6 +14,8 @@ const FIRST_ATTEMPTS = 3;
 const MOUNT_GONE_MS = 60_000;
 /** Buffer at which a parked connection is made again, seconds: low enough that it is not dropped at once. */
 const UNPARK_BELOW = 8;
+/** A seek asks for this much before its aim, seconds: a decoder that begins in the middle has to settle, unheard. */
+const PRE_ROLL = 0.1;
 
 /**
  * @typedef {import('./engine.js').Engine} Engine
@@ -276,7 +278,7 @@ export class Link {
 
   /** @param {number | 'live'} to */
   seek(to) {
-    const from = to === 'live' ? to : to.toFixed(3);
+    const from = to === 'live' ? to : Math.max(0, to - PRE_ROLL).toFixed(3);
     this.#ended = false;
     this.seeking = this.state === 'open';
     if (this.seeking) this.#connection?.send(seekMessage(from));

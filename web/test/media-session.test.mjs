@@ -77,7 +77,7 @@ test('its buttons play and pause, and seek where the source can', async () => {
   session.handlers.seekto({ seekTime: 12.5 });
   session.handlers.seekto({ seekTime: 99 });
   session.handlers.seekbackward({});
-  assert.deepEqual(ws.sent.filter(({ type }) => type === 'seek').map(({ from }) => from).slice(0, 2), ['12.500', '60.000']);
+  assert.deepEqual(ws.sent.filter(({ type }) => type === 'seek').map(({ from }) => from).slice(0, 2), ['12.400', '59.900']);
   assert.equal(ws.sent.filter(({ type }) => type === 'seek').length, 3);
 });
 

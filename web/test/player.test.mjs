@@ -179,7 +179,7 @@ test('seek asks the relay and drops what was on its way', async () => {
   const ws = await joined();
   ws.say(welcome({ seekable: [0, 60] }));
   player.seek(12.5).catch(() => {});
-  assert.deepEqual(ws.sent.find(({ type }) => type === 'seek'), { type: 'seek', from: '12.500' });
+  assert.deepEqual(ws.sent.find(({ type }) => type === 'seek'), { type: 'seek', from: '12.400' });
   assert.ok(log.includes('seeking'));
   assert.deepEqual([player.seekable.start(0), player.seekable.end(0)], [0, 60]);
 });

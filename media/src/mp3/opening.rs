@@ -53,6 +53,29 @@ pub fn open(frames: &[u8], have: u16) -> Opening {
     opening
 }
 
+/// Whether this Layer III frame holds nothing to decode: digital silence, or a frame
+/// that [`open`] deprived of its side information.
+#[inline(never)]
+pub fn decodes_nothing(frame: &[u8]) -> bool {
+    // By hand: a player has no other use for the parser.
+    let [0xff, second, _, fourth, ..] = *frame else {
+        return false;
+    };
+    let (mpeg1, mono) = (second & 8 != 0, fourth >> 6 == 3);
+    let length = match (mpeg1, mono) {
+        (true, false) => 32,
+        (false, true) => 9,
+        _ => 17,
+    };
+    let at = if second & 1 == 0 { 6 } else { 4 };
+    // After `main_data_begin`, nine bits or eight.
+    let mask = if mpeg1 { 0x7f } else { 0xff };
+    second & 0xe6 == 0xe2
+        && frame
+            .get(at + 1..at + length)
+            .is_some_and(|side| side[0] & mask == 0 && side[1..].iter().all(|byte| *byte == 0))
+}
+
 struct Frame<'a> {
     header: Header,
     bytes: &'a [u8],
@@ -164,6 +187,10 @@ mod tests {
         assert_eq!(first[36..], run[36..384]);
         assert_eq!(second[4..6], [(348_u16 >> 1) as u8, 0]);
         assert_eq!(second[6..], [0; 30]);
+        let blank = [&opening.head[384..], &run[384 + 36..768]].concat();
+        assert!(decodes_nothing(&blank));
+        assert!(!decodes_nothing(&run[384..768]));
+        assert!(!decodes_nothing(b"no frame"));
     }
 
     #[test]
@@ -218,6 +245,7 @@ mod tests {
         fn never_panics(bytes: Vec<u8>, have: u16) {
             let opening = open(&bytes, have);
             prop_assert!(opening.head.len() <= bytes.len());
+            decodes_nothing(&bytes);
         }
     }
 }

@@ -35,11 +35,15 @@ impl Engine {
     }
 
     /// Drops everything; the input that follows is a new join, at `at` when it
-    /// does not say itself.
-    pub fn seek(&mut self, now: f64, at: MediaTime) {
+    /// does not say itself. `exact`: it may begin up to a second earlier, and is heard
+    /// from `at` on; what a decoder needs before it is decoded and not heard.
+    pub fn seek(&mut self, now: f64, at: MediaTime, exact: bool) {
         self.take_back(self.frame);
         self.input.seek(at);
         self.restart(now, at);
+        if exact {
+            self.render.aim(at);
+        }
         self.prebuffer.on_request(now);
     }
 

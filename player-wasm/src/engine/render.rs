@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use seamcast_media::demux::Event as Demuxed;
+use seamcast_media::demux::{Event as Demuxed, Packet};
+use seamcast_media::mp3;
 use seamcast_media::units::{Frames, MediaDuration, MediaTime};
 
 use super::event::{Event, Payload};
@@ -17,6 +18,12 @@ use crate::timeline::Timeline;
 
 /// What a decoder that joined in the middle of a link needs to settle (RFC 7845 §4.6).
 const SETTLING: MediaDuration = MediaDuration::from_millis(80);
+/// Furthest that a seek's answer may begin before the position asked for, to be decoded up to it unheard.
+const MAX_EARLY: MediaDuration = MediaDuration::from_millis(1_000);
+/// Most MP3 frames that a join may have without their bytes: at 8 kbit/s as many carry 511.
+const MAX_BLANK: u8 = 32;
+/// What MP3 takes to be right after nothing: overlap and synthesis filter reach back by less than two granules.
+const OVERLAP: usize = 1_152;
 
 #[derive(Debug)]
 pub(super) struct Render {
@@ -37,6 +44,10 @@ pub(super) struct Render {
     joined: bool,
     /// Decoded frames still to be dropped, as the decoder joined in the middle of a link.
     settling: usize,
+    /// Position to begin at, where the input begins before it.
+    aim: MediaTime,
+    /// MP3 frames that may yet decode to nothing because their bytes lie before the join.
+    blank: u8,
     /// Whether anything was rendered since the last restart.
     rendered: bool,
     finished: bool,
@@ -60,6 +71,8 @@ impl Render {
             jumped: false,
             joined: false,
             settling: 0,
+            aim: MediaTime::ZERO,
+            blank: 0,
             rendered: false,
             finished: false,
             factor: 1.0,
@@ -83,7 +96,7 @@ impl Render {
         let small = (rate - 1.0).abs() <= MAX_DEVIATION + 1e-9;
         self.stretch.set_tempo(if small { 1.0 } else { rate });
         let factor = if small { rate } else { 1.0 };
-        if (factor - self.factor).abs() > 1e-7 {
+        if factor != self.factor {
             self.factor = factor;
             self.resampler.set_factor(factor);
         }
@@ -105,8 +118,14 @@ impl Render {
         self.stretch.reset();
         self.media = at;
         self.settling = 0;
+        self.aim = MediaTime::ZERO;
         self.rendered = false;
         self.finished = false;
+    }
+
+    /// What comes next is heard from `at` on.
+    pub(super) fn aim(&mut self, at: MediaTime) {
+        self.aim = at;
     }
 
     /// Another output: what is held is converted, what comes is rendered for it.
@@ -212,21 +231,57 @@ impl Render {
     }
 
     fn feed(&mut self, event: Demuxed) {
-        if let Demuxed::Packet(packet) = &event
-            && std::mem::take(&mut self.jumped)
-            && packet.start.0 > 0
-        {
-            // A link joined in its middle: what the decoder needs to settle is
-            // trimmed from the position the chunk names.
-            let rate = self.format.map_or(self.rate, |f| f.sample_rate);
-            let trimmed = Frames(u64::from(packet.trim_start));
-            self.media = self.media + MediaDuration::from_frames(trimmed, rate);
-            if self.joined {
-                let settling = SETTLING.to_frames(rate).0.saturating_sub(trimmed.0);
-                self.settling = settling as usize;
+        if let Demuxed::Packet(packet) = &event {
+            if std::mem::take(&mut self.jumped) {
+                self.begin(packet);
+            }
+            if self.blank > 0 {
+                self.open(packet);
             }
         }
         self.decoding.feed(event);
+    }
+
+    /// The first packet after a jump. Where a link is joined in its middle, what the decoder
+    /// needs to settle is trimmed from the position the chunk names.
+    #[inline(never)]
+    fn begin(&mut self, packet: &Packet) {
+        let rate = self.format.map_or(self.rate, |f| f.sample_rate);
+        let middle = packet.start.0 > 0;
+        let trimmed = Frames(if middle {
+            u64::from(packet.trim_start)
+        } else {
+            0
+        });
+        self.media = self.media + MediaDuration::from_frames(trimmed, rate);
+        if !self.joined {
+            return;
+        }
+        let early = std::mem::take(&mut self.aim).since(self.media);
+        if early <= MAX_EARLY {
+            self.settling = early.to_frames(rate).0 as usize;
+        }
+        if middle {
+            let settling = SETTLING.to_frames(rate).0.saturating_sub(trimmed.0);
+            self.settling = self.settling.max(settling as usize);
+        }
+        self.blank = if self.media > MediaTime::ZERO {
+            MAX_BLANK
+        } else {
+            0
+        };
+    }
+
+    /// MP3 frames without their bytes are not heard, nor is what their silence overlaps.
+    fn open(&mut self, packet: &Packet) {
+        let blank = mp3::decodes_nothing(&packet.payload);
+        let dropped = match blank {
+            true => packet.duration as usize,
+            false if self.blank < MAX_BLANK => OVERLAP,
+            false => 0,
+        };
+        self.settling = self.settling.max(dropped);
+        self.blank = if blank { self.blank - 1 } else { 0 };
     }
 
     fn jump(&mut self, at: MediaTime, pcm: &mut Pcm, timeline: &mut Timeline) {

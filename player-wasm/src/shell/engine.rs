@@ -167,9 +167,10 @@ extern "C" fn flush(this: &mut Engine, now: f64, frame: f64) -> f64 {
 
 /// A seek: drops everything; the input that follows is a new join, of
 /// which `seconds` is the media time when the input does not say it (plain streams).
+/// `exact`: it may begin earlier, and is heard from `seconds` on.
 #[unsafe(export_name = "engine_seek")]
-extern "C" fn seek(this: &mut Engine, now: f64, seconds: f64) {
-    this.core.seek(now, media(seconds));
+extern "C" fn seek(this: &mut Engine, now: f64, seconds: f64, exact: bool) {
+    this.core.seek(now, media(seconds), exact);
 }
 
 /// Advances everything to `now`, at which the context stood at `frame`.
