@@ -12,10 +12,12 @@ use serde_json::{Value, json};
 use tests::support::{Program, Scratch, artefact_dir, require, workspace_root};
 
 /// Case, our decoder's peer, least ratio of medians wanted.
-const TARGETS: [(&str, &str, f64); 4] = [
+const TARGETS: [(&str, &str, f64); 6] = [
     ("opus music", "ogg-opus-decoder", 1.25),
     ("opus music", "@evan/opus", 1.0),
     ("opus music", "native libopus", 0.78),
+    ("opus speech", "@evan/opus", 1.0),
+    ("opus speech", "native libopus", 0.78),
     ("mp3 music", "mpg123-decoder", 1.9),
 ];
 
