@@ -119,6 +119,7 @@ export class Core {
 
   /** @param {Options} options */
   async #load({ wasmUrl, mode, latency, stretch }) {
+    const begun = now();
     try {
       await load(wasmUrl);
     } catch (cause) {
@@ -127,6 +128,8 @@ export class Core {
     if (this.#stopped) return;
     const engine = /** @type {Engine} */ (this.#engine = make('engine', mode === 'complete', ...latency));
     engine.setStretch(stretch);
+    // A join of its own: what was asked for when tells a burst, whenever it is to be heard.
+    if (this.#link) engine.seek(begun, 0);
     if (this.#sink) this.attach(this.#sink);
     this.#pump = setInterval(() => this.run(), PUMP_MS);
     if (this.#wants) engine.play(now());
