@@ -149,9 +149,10 @@ async fn connection(relay: &Arc<Relay>, mut socket: Link, peer: SocketAddr) -> i
             // Nothing more can come: the peer closed early.
             Verdict::More => return Ok(()),
             Verdict::Http if !socket.is_tls() && received.first() == Some(&tls::HANDSHAKE) => {
-                let remedy = "set tls_certificate and tls_key, or use http://";
-                tracing::warn!(%peer, "tls asked of a relay without a certificate; {remedy}");
-                return Ok(());
+                let why = "this is TLS, and the relay has no certificate; \
+                           set tls_certificate and tls_key, or use http://";
+                tracing::warn!(%peer, "{why}");
+                return refuse(socket, 400, why).await;
             }
             Verdict::Http => return http::serve(relay, Rewind::new(socket, received), peer).await,
         }
