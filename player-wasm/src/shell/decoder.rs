@@ -1,8 +1,6 @@
-//! `StreamDecoder`: bytes in, PCM out. A function called `decoder_x` is the
-//! method `x` in JavaScript.
+//! `Decoder`: bytes in, PCM out; what `StreamDecoder` stands on.
 
-// Exports cannot be named otherwise.
-#![allow(unsafe_code)]
+use wasm_bindgen::prelude::wasm_bindgen;
 
 use super::{end_object, field, floats, list, object, put, read};
 use crate::stream::{Audio, Format, Item, StreamDecoder as Core, StreamError};
@@ -18,70 +16,68 @@ const STAGE_SAMPLES: usize = 512 * 1024;
 const MAX_ERRORS: usize = 1000;
 
 /// Decodes Ogg/Opus or MP3 bytes cut in any way.
-struct StreamDecoder {
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Decoder {
     core: Core,
     format: Option<Format>,
     stage: Vec<Vec<f32>>,
     input: Vec<u8>,
 }
 
-/// A decoder that recognises the container by itself.
-#[unsafe(export_name = "decoder_new")]
-extern "C" fn new() -> Box<StreamDecoder> {
-    Box::new(StreamDecoder {
-        core: Core::new(),
-        format: None,
-        stage: Vec::new(),
-        input: Vec::new(),
-    })
-}
-
-/// Gives the memory back.
-#[unsafe(export_name = "decoder_free")]
-extern "C" fn free(_: Box<StreamDecoder>) {}
-
-/// Takes bytes and returns what could be decoded:
-/// `{stages: Float32Array[][], samplesDecoded, sampleRate, errors:
-/// [{message, offset, framesLost}], segments: [{start, samplesDecoded,
-/// channels, sampleRate}]}`.
-///
-/// Channels come in the order of Web Audio and WAVE files, in one stage after
-/// another. When a chained stream changes its format within a call, a stage has
-/// the largest channel count up to its end (mono is copied to the second
-/// channel, other missing channels are silent), `sampleRate` is the last one
-/// and `segments` tells where each format begins.
-#[unsafe(export_name = "decoder_decode")]
-extern "C" fn decode(this: &mut StreamDecoder, length: usize) {
-    let mut sink = Sink::new();
-    let mut at = 0;
-    while at < length {
-        let end = length.min(at + PIECE);
-        read(&mut this.input, at, end);
-        this.core.push(&this.input);
-        this.drain(&mut sink);
-        at = end;
+#[wasm_bindgen]
+impl Decoder {
+    /// A decoder that recognises the container by itself.
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Self {
+        Self {
+            core: Core::new(),
+            format: None,
+            stage: Vec::new(),
+            input: Vec::new(),
+        }
     }
-    sink.result(&mut this.stage, this.format);
+
+    /// Takes bytes and returns what could be decoded:
+    /// `{stages: Float32Array[][], samplesDecoded, sampleRate, errors:
+    /// [{message, offset, framesLost}], segments: [{start, samplesDecoded,
+    /// channels, sampleRate}]}`.
+    ///
+    /// Channels come in the order of Web Audio and WAVE files, in one stage after
+    /// another. When a chained stream changes its format within a call, a stage has
+    /// the largest channel count up to its end (mono is copied to the second
+    /// channel, other missing channels are silent), `sampleRate` is the last one
+    /// and `segments` tells where each format begins.
+    pub fn decode(&mut self, length: usize) {
+        let mut sink = Sink::new();
+        let mut at = 0;
+        while at < length {
+            let end = length.min(at + PIECE);
+            read(&mut self.input, at, end);
+            self.core.push(&self.input);
+            self.drain(&mut sink);
+            at = end;
+        }
+        sink.result(&mut self.stage, self.format);
+    }
+
+    /// End of input: the rest, in the same form. Bytes pushed afterwards begin
+    /// another stream.
+    pub fn flush(&mut self) {
+        let mut sink = Sink::new();
+        self.core.finish();
+        self.drain(&mut sink);
+        sink.result(&mut self.stage, self.format);
+    }
+
+    /// Forgets everything; the next byte is the first of another stream.
+    pub fn reset(&mut self) {
+        self.core.reset();
+        self.format = None;
+    }
 }
 
-/// End of input: the rest, in the same form. Bytes pushed afterwards begin
-/// another stream.
-#[unsafe(export_name = "decoder_flush")]
-extern "C" fn flush(this: &mut StreamDecoder) {
-    let mut sink = Sink::new();
-    this.core.finish();
-    this.drain(&mut sink);
-    sink.result(&mut this.stage, this.format);
-}
-
-/// Forgets everything; the next byte is the first of another stream.
-#[unsafe(export_name = "decoder_reset")]
-extern "C" fn reset(this: &mut StreamDecoder) {
-    this.core.reset();
-    this.format = None;
-}
-
-impl StreamDecoder {
+impl Decoder {
     fn drain(&mut self, sink: &mut Sink) {
         while let Some(item) = self.core.poll() {
             match item {

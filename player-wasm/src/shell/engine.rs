@@ -2,14 +2,11 @@
 //!
 //! Times called `now` are milliseconds of a monotonic clock
 //! (`performance.now()`), media times are seconds, positions of the output
-//! are whole frames of the context's clock as numbers. A function called
-//! `engine_x` is the method `x` in JavaScript.
-
-// Exports cannot be named otherwise.
-#![allow(unsafe_code)]
+//! are whole frames of the context's clock as numbers.
 
 use seamcast_media::demux::{Codec, Container};
 use seamcast_media::units::{MediaDuration, MediaTime};
+use wasm_bindgen::prelude::wasm_bindgen;
 
 use super::{Value, end_object, field, floats, list, now as clock, object, put, read};
 use crate::engine::{Engine as Core, Event, Payload};
@@ -22,250 +19,233 @@ const PIECE: usize = 64 * 1024;
 const MAX_MESSAGE: usize = 2 << 20;
 
 /// Bytes in, blocks of PCM for the output and events out. One per player.
-struct Engine {
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Engine {
     core: Core,
     input: Vec<u8>,
     busy_ms: f64,
 }
 
-/// An idle, paused engine, which may skip to stay near the live edge or never does (`complete`).
-/// The latency bounds are seconds (`0` and `Infinity`: measured, without bounds).
-#[unsafe(export_name = "engine_new")]
-extern "C" fn new(complete: bool, min_latency: f64, max_latency: f64) -> Box<Engine> {
-    let mode = if complete { Mode::Complete } else { Mode::Live };
-    Box::new(Engine {
-        core: Core::new(mode, latency(min_latency, max_latency)),
-        input: Vec::new(),
-        busy_ms: 0.0,
-    })
-}
-
-/// Gives the memory back.
-#[unsafe(export_name = "engine_free")]
-extern "C" fn free(_: Box<Engine>) {}
-
-/// Largest time-stretch the prebuffer may ask for, as a fraction (0: off, at most 0.05).
-/// Without a call 0.05 in live mode, 0 in complete mode.
-#[unsafe(export_name = "engine_setStretch")]
-extern "C" fn set_stretch(this: &mut Engine, fraction: f64) {
-    this.core.set_stretch(fraction);
-}
-
-/// The output's rate and channel count; blocks are delivered in these.
-/// Call before the first `poll`, and again when the context was rebuilt
-/// (playback then re-anchors). `lead` is the least time in seconds between
-/// `poll` and a block's start; `horizon` is how far ahead blocks are handed out.
-#[unsafe(export_name = "engine_setOutput")]
-extern "C" fn set_output(
-    this: &mut Engine,
-    sample_rate: u32,
-    channels: u32,
-    lead: f64,
-    horizon: f64,
-) {
-    let frames = |secs: f64| (secs.clamp(0.0, 60.0) * f64::from(sample_rate)) as u64;
-    this.core.set_output(
-        sample_rate,
-        channels as usize,
-        frames(lead),
-        frames(horizon),
-    );
-}
-
-/// Bytes of a plain stream (fetch, plain WebSocket, `append`), in order.
-#[unsafe(export_name = "engine_pushBytes")]
-extern "C" fn push_bytes(this: &mut Engine, now: f64, length: usize) {
-    let began = clock();
-    let mut at = 0;
-    while at < length {
-        let end = length.min(at + PIECE);
-        read(&mut this.input, at, end);
-        this.core.push_bytes(now, &this.input);
-        at = end;
+#[wasm_bindgen]
+impl Engine {
+    /// An idle, paused engine, which may skip to stay near the live edge or never does (`complete`).
+    /// The latency bounds are seconds (`0` and `Infinity`: measured, without bounds).
+    #[wasm_bindgen(constructor)]
+    pub fn new(complete: bool, min_latency: f64, max_latency: f64) -> Self {
+        let mode = if complete { Mode::Complete } else { Mode::Live };
+        Self {
+            core: Core::new(mode, latency(min_latency, max_latency)),
+            input: Vec::new(),
+            busy_ms: 0.0,
+        }
     }
-    this.busy_ms += clock() - began;
-}
 
-/// A binary message of `seamcast.v1`.
-#[unsafe(export_name = "engine_pushChunk")]
-extern "C" fn push_chunk(this: &mut Engine, now: f64, length: usize) {
-    let began = clock();
-    read(&mut this.input, 0, length.min(MAX_MESSAGE));
-    this.core.push_chunk(now, &this.input);
-    this.busy_ms += clock() - began;
-}
-
-/// A `config` message: its container and its decoded `headers`.
-#[unsafe(export_name = "engine_config")]
-extern "C" fn config(this: &mut Engine, generation: u32, mpeg: bool, length: usize) {
-    let container = if mpeg {
-        Container::Mpeg
-    } else {
-        Container::Ogg
-    };
-    read(&mut this.input, 0, length.min(MAX_MESSAGE));
-    this.core.config(generation, container, &this.input);
-}
-
-/// A `gap` message (or a reconnect that was not `recovered`): the next
-/// chunk need not continue the last.
-#[unsafe(export_name = "engine_gap")]
-extern "C" fn gap(this: &mut Engine) {
-    this.core.gap();
-}
-
-/// A `metadata` message: `json`, in UTF-8, comes back as a string in a `metadata` event
-/// when media time `at` is audible.
-#[unsafe(export_name = "engine_metadata")]
-extern "C" fn metadata(this: &mut Engine, at: f64, length: usize) {
-    read(&mut this.input, 0, length.min(MAX_MESSAGE));
-    let json = String::from_utf8_lossy(&this.input).into_owned();
-    this.core.metadata(media(at), Payload::Json(json));
-}
-
-/// The programme's whole length in seconds, when known (`NaN`: unknown).
-#[unsafe(export_name = "engine_setDuration")]
-extern "C" fn set_duration(this: &mut Engine, seconds: f64) {
-    let known = seconds.is_finite() && seconds > 0.0;
-    this.core
-        .set_duration(known.then(|| MediaDuration::from_secs_f64(seconds)));
-}
-
-/// No more input: everything held is played out, then `ended`.
-#[unsafe(export_name = "engine_endOfStream")]
-extern "C" fn end_of_stream(this: &mut Engine, now: f64) {
-    this.core.end_of_stream(now);
-}
-
-/// Whether input should be held back: the engine holds as much as it may.
-/// `append()` waits while this is true.
-#[unsafe(export_name = "engine_full")]
-extern "C" fn full(this: &Engine) -> bool {
-    this.core.full()
-}
-
-/// Start (or go on) as soon as the prebuffer allows.
-#[unsafe(export_name = "engine_play")]
-extern "C" fn play(this: &mut Engine, now: f64) {
-    this.core.play(now);
-}
-
-/// Stop at `frame` (the context's present frame); what is scheduled from
-/// there on is cancelled and will be handed out again after `play`.
-#[unsafe(export_name = "engine_pause")]
-extern "C" fn pause(this: &mut Engine, now: f64, frame: f64) {
-    this.core.pause(now, whole(frame));
-}
-
-/// Barge-in: drops everything that is not audible at `frame` and all that
-/// is buffered; playback waits for new input. Returns the seconds of media
-/// played since the stream began or since the last `flush`.
-#[unsafe(export_name = "engine_flush")]
-extern "C" fn flush(this: &mut Engine, now: f64, frame: f64) -> f64 {
-    this.core.flush(now, whole(frame)).as_secs_f64()
-}
-
-/// A seek: drops everything; the input that follows is a new join, of
-/// which `seconds` is the media time when the input does not say it (plain streams).
-/// `exact`: it may begin earlier, and is heard from `seconds` on.
-#[unsafe(export_name = "engine_seek")]
-extern "C" fn seek(this: &mut Engine, now: f64, seconds: f64, exact: bool) {
-    this.core.seek(now, media(seconds), exact);
-}
-
-/// Advances everything to `now`, at which the context stood at `frame`.
-/// Call after pushing, and every 20–100 ms. Returns events in order, plain objects:
-/// `{type: 'loadedmetadata', codec, sampleRate, channels}`,
-/// `{type: 'codecchange', codec, sampleRate, channels}`, `{type: 'canplay'}`,
-/// `{type: 'playing', mediaTime, frame}`, `{type: 'waiting', mediaTime}`,
-/// `{type: 'underrun', mediaTime, silenceMs}` (when sound is about to be back),
-/// `{type: 'cancel', frame}` (drop what was scheduled at or after `frame`),
-/// `{type: 'skip', from, to}`, `{type: 'metadata', at, tags: [[name, value]] | json}`,
-/// `{type: 'targetlatencychange', seconds}`,
-/// `{type: 'decodeerror', message, offset, framesLost}` (playback goes on),
-/// `{type: 'overflow'}` (input was dropped: `full` was ignored), `{type: 'ended'}`.
-#[unsafe(export_name = "engine_poll")]
-extern "C" fn poll(this: &mut Engine, now: f64, frame: f64, reached: f64) {
-    let began = clock();
-    this.core.poll(now, whole(frame), whole(reached));
-    this.busy_ms += clock() - began;
-    let rate = f64::from(this.core.sample_rate());
-    let mut events = 0;
-    while let Some(event) = this.core.next_event() {
-        describe(event, rate);
-        events += 1;
+    /// Largest time-stretch the prebuffer may ask for, as a fraction (0: off, at most 0.05).
+    /// Without a call 0.05 in live mode, 0 in complete mode.
+    #[wasm_bindgen(js_name = setStretch)]
+    pub fn set_stretch(&mut self, fraction: f64) {
+        self.core.set_stretch(fraction);
     }
-    list(events);
-}
 
-/// The next block to schedule, as `[frame, plane, …]`: one plane per channel, in JavaScript's
-/// memory, so that it may be transferred. Call until `undefined` after each `poll`, after the
-/// events of that `poll` were acted on. `frame` is the context's present one: a block whose
-/// start it has passed since the poll is put off.
-#[unsafe(export_name = "engine_nextBlock")]
-extern "C" fn next_block(this: &mut Engine, frame: f64) {
-    this.core.catch_up(whole(frame));
-    let Some(slot) = this.core.next_slot() else {
-        return;
-    };
-    put(slot.context as f64);
-    for channel in 0..this.core.channels() {
-        floats(this.core.pcm(slot, channel));
+    /// The output's rate and channel count; blocks are delivered in these.
+    /// Call before the first `poll`, and again when the context was rebuilt
+    /// (playback then re-anchors). `lead` is the least time in seconds between
+    /// `poll` and a block's start; `horizon` is how far ahead blocks are handed out.
+    #[wasm_bindgen(js_name = setOutput)]
+    pub fn set_output(&mut self, sample_rate: u32, channels: u32, lead: f64, horizon: f64) {
+        let frames = |secs: f64| (secs.clamp(0.0, 60.0) * f64::from(sample_rate)) as u64;
+        self.core.set_output(
+            sample_rate,
+            channels as usize,
+            frames(lead),
+            frames(horizon),
+        );
     }
-    list(1 + this.core.channels());
-}
 
-/// Whether everything up to the end of the stream was handed out.
-#[unsafe(export_name = "engine_finished")]
-extern "C" fn finished(this: &Engine) -> bool {
-    this.core.finished()
-}
+    /// Bytes of a plain stream (fetch, plain WebSocket, `append`), in order.
+    #[wasm_bindgen(js_name = pushBytes)]
+    pub fn push_bytes(&mut self, now: f64, length: usize) {
+        let began = clock();
+        let mut at = 0;
+        while at < length {
+            let end = length.min(at + PIECE);
+            read(&mut self.input, at, end);
+            self.core.push_bytes(now, &self.input);
+            at = end;
+        }
+        self.busy_ms += clock() - began;
+    }
 
-/// The output starved although blocks were in time (worklet counters): `frames` of silence.
-#[unsafe(export_name = "engine_noteStarved")]
-extern "C" fn note_starved(this: &mut Engine, frames: f64) {
-    this.core.note_starved(whole(frames));
-}
+    /// A binary message of `seamcast.v1`.
+    #[wasm_bindgen(js_name = pushChunk)]
+    pub fn push_chunk(&mut self, now: f64, length: usize) {
+        let began = clock();
+        read(&mut self.input, 0, length.min(MAX_MESSAGE));
+        self.core.push_chunk(now, &self.input);
+        self.busy_ms += clock() - began;
+    }
 
-/// Media time in seconds at context frame `frame`.
-#[unsafe(export_name = "engine_currentTime")]
-extern "C" fn current_time(this: &Engine, frame: f64) -> f64 {
-    this.core.current_time(whole(frame)).as_secs_f64()
-}
+    /// A `config` message: its container and its decoded `headers`.
+    pub fn config(&mut self, generation: u32, mpeg: bool, length: usize) {
+        let container = if mpeg {
+            Container::Mpeg
+        } else {
+            Container::Ogg
+        };
+        read(&mut self.input, 0, length.min(MAX_MESSAGE));
+        self.core.config(generation, container, &self.input);
+    }
 
-/// Where what is held and not yet played ends, media seconds.
-#[unsafe(export_name = "engine_buffered")]
-extern "C" fn buffered(this: &Engine, frame: f64) -> f64 {
-    this.core.buffered(whole(frame)).1.as_secs_f64()
-}
+    /// A `gap` message (or a reconnect that was not `recovered`): the next
+    /// chunk need not continue the last.
+    pub fn gap(&mut self) {
+        self.core.gap();
+    }
 
-/// The numbers of `PlayerStats` that the engine knows, as a plain object.
-#[unsafe(export_name = "engine_stats")]
-extern "C" fn stats(this: &Engine, frame: f64) {
-    let stats = this.core.stats(whole(frame));
-    object(&[
-        ("underrunEvents", stats.underrun_events.into()),
-        ("underrunDuration", stats.underrun_duration.into()),
-        ("totalDuration", stats.total_duration.into()),
-        ("averageLatency", stats.average_latency.into()),
-        ("jitterBufferDelay", stats.jitter_buffer_delay.into()),
-        (
-            "jitterBufferTargetDelay",
-            stats.jitter_buffer_target_delay.into(),
-        ),
-        ("arrivalRate", stats.arrival_rate.into()),
-        ("arrivalSpreadP95", stats.arrival_spread_p95.into()),
-        ("startupDelay", stats.startup_delay.into()),
-        ("predictedSafeStart", stats.predicted_safe_start.into()),
-        ("prebuffer", stats.prebuffer.into()),
-        ("resampleRatio", stats.resample_ratio.into()),
-        ("driftPpm", stats.drift_ppm.into()),
-        ("concealedFrames", (stats.concealed_frames as f64).into()),
-        ("droppedFrames", (stats.dropped_frames as f64).into()),
-        ("stretchedFrames", (stats.stretched_frames as f64).into()),
-        ("bytesReceived", (stats.bytes_received as f64).into()),
-        ("decodeTimeMs", this.busy_ms.into()),
-    ]);
+    /// A `metadata` message: `json`, in UTF-8, comes back as a string in a `metadata` event
+    /// when media time `at` is audible.
+    pub fn metadata(&mut self, at: f64, length: usize) {
+        read(&mut self.input, 0, length.min(MAX_MESSAGE));
+        let json = String::from_utf8_lossy(&self.input).into_owned();
+        self.core.metadata(media(at), Payload::Json(json));
+    }
+
+    /// The programme's whole length in seconds, when known (`NaN`: unknown).
+    #[wasm_bindgen(js_name = setDuration)]
+    pub fn set_duration(&mut self, seconds: f64) {
+        let known = seconds.is_finite() && seconds > 0.0;
+        self.core
+            .set_duration(known.then(|| MediaDuration::from_secs_f64(seconds)));
+    }
+
+    /// No more input: everything held is played out, then `ended`.
+    #[wasm_bindgen(js_name = endOfStream)]
+    pub fn end_of_stream(&mut self, now: f64) {
+        self.core.end_of_stream(now);
+    }
+
+    /// Whether input should be held back: the engine holds as much as it may.
+    /// `append()` waits while this is true.
+    pub fn full(&self) -> bool {
+        self.core.full()
+    }
+
+    /// Start (or go on) as soon as the prebuffer allows.
+    pub fn play(&mut self, now: f64) {
+        self.core.play(now);
+    }
+
+    /// Stop at `frame` (the context's present frame); what is scheduled from
+    /// there on is cancelled and will be handed out again after `play`.
+    pub fn pause(&mut self, now: f64, frame: f64) {
+        self.core.pause(now, whole(frame));
+    }
+
+    /// Barge-in: drops everything that is not audible at `frame` and all that
+    /// is buffered; playback waits for new input. Returns the seconds of media
+    /// played since the stream began or since the last `flush`.
+    pub fn flush(&mut self, now: f64, frame: f64) -> f64 {
+        self.core.flush(now, whole(frame)).as_secs_f64()
+    }
+
+    /// A seek: drops everything; the input that follows is a new join, of
+    /// which `seconds` is the media time when the input does not say it (plain streams).
+    /// `exact`: it may begin earlier, and is heard from `seconds` on.
+    pub fn seek(&mut self, now: f64, seconds: f64, exact: bool) {
+        self.core.seek(now, media(seconds), exact);
+    }
+
+    /// Advances everything to `now`, at which the context stood at `frame`.
+    /// Call after pushing, and every 20–100 ms. Returns events in order, plain objects:
+    /// `{type: 'loadedmetadata', codec, sampleRate, channels}`,
+    /// `{type: 'codecchange', codec, sampleRate, channels}`, `{type: 'canplay'}`,
+    /// `{type: 'playing', mediaTime, frame}`, `{type: 'waiting', mediaTime}`,
+    /// `{type: 'underrun', mediaTime, silenceMs}` (when sound is about to be back),
+    /// `{type: 'cancel', frame}` (drop what was scheduled at or after `frame`),
+    /// `{type: 'skip', from, to}`, `{type: 'metadata', at, tags: [[name, value]] | json}`,
+    /// `{type: 'targetlatencychange', seconds}`,
+    /// `{type: 'decodeerror', message, offset, framesLost}` (playback goes on),
+    /// `{type: 'overflow'}` (input was dropped: `full` was ignored), `{type: 'ended'}`.
+    pub fn poll(&mut self, now: f64, frame: f64, reached: f64) {
+        let began = clock();
+        self.core.poll(now, whole(frame), whole(reached));
+        self.busy_ms += clock() - began;
+        let rate = f64::from(self.core.sample_rate());
+        let mut events = 0;
+        while let Some(event) = self.core.next_event() {
+            describe(event, rate);
+            events += 1;
+        }
+        list(events);
+    }
+
+    /// The next block to schedule, as `[frame, plane, …]`: one plane per channel, in JavaScript's
+    /// memory, so that it may be transferred. Call until `undefined` after each `poll`, after the
+    /// events of that `poll` were acted on. `frame` is the context's present one: a block whose
+    /// start it has passed since the poll is put off.
+    #[wasm_bindgen(js_name = nextBlock)]
+    pub fn next_block(&mut self, frame: f64) {
+        self.core.catch_up(whole(frame));
+        let Some(slot) = self.core.next_slot() else {
+            return;
+        };
+        put(slot.context as f64);
+        for channel in 0..self.core.channels() {
+            floats(self.core.pcm(slot, channel));
+        }
+        list(1 + self.core.channels());
+    }
+
+    /// Whether everything up to the end of the stream was handed out.
+    pub fn finished(&self) -> bool {
+        self.core.finished()
+    }
+
+    /// The output starved although blocks were in time (worklet counters): `frames` of silence.
+    #[wasm_bindgen(js_name = noteStarved)]
+    pub fn note_starved(&mut self, frames: f64) {
+        self.core.note_starved(whole(frames));
+    }
+
+    /// Media time in seconds at context frame `frame`.
+    #[wasm_bindgen(js_name = currentTime)]
+    pub fn current_time(&self, frame: f64) -> f64 {
+        self.core.current_time(whole(frame)).as_secs_f64()
+    }
+
+    /// Where what is held and not yet played ends, media seconds.
+    pub fn buffered(&self, frame: f64) -> f64 {
+        self.core.buffered(whole(frame)).1.as_secs_f64()
+    }
+
+    /// The numbers of `PlayerStats` that the engine knows, as a plain object.
+    pub fn stats(&self, frame: f64) {
+        let stats = self.core.stats(whole(frame));
+        object(&[
+            ("underrunEvents", stats.underrun_events.into()),
+            ("underrunDuration", stats.underrun_duration.into()),
+            ("totalDuration", stats.total_duration.into()),
+            ("averageLatency", stats.average_latency.into()),
+            ("jitterBufferDelay", stats.jitter_buffer_delay.into()),
+            (
+                "jitterBufferTargetDelay",
+                stats.jitter_buffer_target_delay.into(),
+            ),
+            ("arrivalRate", stats.arrival_rate.into()),
+            ("arrivalSpreadP95", stats.arrival_spread_p95.into()),
+            ("startupDelay", stats.startup_delay.into()),
+            ("predictedSafeStart", stats.predicted_safe_start.into()),
+            ("prebuffer", stats.prebuffer.into()),
+            ("resampleRatio", stats.resample_ratio.into()),
+            ("driftPpm", stats.drift_ppm.into()),
+            ("concealedFrames", (stats.concealed_frames as f64).into()),
+            ("droppedFrames", (stats.dropped_frames as f64).into()),
+            ("stretchedFrames", (stats.stretched_frames as f64).into()),
+            ("bytesReceived", (stats.bytes_received as f64).into()),
+            ("decodeTimeMs", self.busy_ms.into()),
+        ]);
+    }
 }
 
 fn latency(min: f64, max: f64) -> Latency {

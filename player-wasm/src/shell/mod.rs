@@ -7,36 +7,32 @@ mod decoder;
 mod engine;
 mod libc;
 
-/// The other side.
-// Imports cannot be declared otherwise. They only read and write what they are
-// given, and it throws there if that does not lie in our memory.
-#[allow(unsafe_code)]
-mod js {
-    #[link(wasm_import_module = "js")]
-    unsafe extern "C" {
-        /// Milliseconds of a monotonic clock.
-        pub(super) safe fn now() -> f64;
-        /// Copies the call's bytes from `from` on to memory.
-        pub(super) safe fn read(to: *mut u8, from: usize, length: usize);
-        pub(super) safe fn number(value: f64);
-        pub(super) safe fn text(at: *const u8, length: usize);
-        pub(super) safe fn floats(at: *const f32, length: usize);
-        /// Makes one of the last values.
-        pub(super) safe fn list(length: usize);
-        /// Makes one of the last values, each a list of name and value.
-        pub(super) safe fn object(fields: usize);
-    }
-}
+use wasm_bindgen::prelude::wasm_bindgen;
 
-/// Only for `decodeTimeMs`; the engine itself reads no clock.
-fn now() -> f64 {
-    js::now()
+// The other side. Slices arrive there as where they lie and how long they are: without the glue that
+// wasm-bindgen would generate, which is as long as all the rest of the player (`xtask/wasm-tools`).
+#[wasm_bindgen]
+extern "C" {
+    /// Milliseconds of a monotonic clock. Only for `decodeTimeMs`; the engine itself reads no clock.
+    fn now() -> f64;
+    /// Copies the call's bytes from `from` on to memory.
+    #[wasm_bindgen(js_name = read)]
+    fn read_to(to: *mut u8, from: usize, length: usize);
+    fn number(value: f64);
+    fn text(text: &str);
+    /// Puts a copy on the stack.
+    fn floats(samples: &[f32]);
+    /// Makes one of the last values.
+    fn list(length: usize);
+    /// Makes one of the last values, each a list of name and value.
+    #[wasm_bindgen(js_name = object)]
+    fn end_object(fields: usize);
 }
 
 /// The call's bytes between two positions, in `input`.
 fn read(input: &mut Vec<u8>, from: usize, to: usize) {
     input.resize(to - from, 0);
-    js::read(input.as_mut_ptr(), from, input.len());
+    read_to(input.as_mut_ptr(), from, input.len());
 }
 
 /// What a field or an element holds.
@@ -66,19 +62,9 @@ impl<'a> From<&'a str> for Value<'a> {
 /// Puts a number or a text on the stack.
 fn put<'a>(value: impl Into<Value<'a>>) {
     match value.into() {
-        Value::Number(number) => js::number(number),
-        Value::Text(text) => js::text(text.as_ptr(), text.len()),
+        Value::Number(value) => number(value),
+        Value::Text(value) => text(value),
     }
-}
-
-/// Puts a copy of `samples` on the stack.
-fn floats(samples: &[f32]) {
-    js::floats(samples.as_ptr(), samples.len());
-}
-
-/// Makes the last `length` values a list.
-fn list(length: usize) {
-    js::list(length);
 }
 
 /// A field of the object to come: `value` puts one value on the stack.
@@ -86,11 +72,6 @@ fn field(name: &str, value: impl FnOnce()) {
     put(name);
     value();
     list(2);
-}
-
-/// Makes the last `fields` fields an object.
-fn end_object(fields: usize) {
-    js::object(fields);
 }
 
 /// Puts an object of these fields on the stack.
@@ -105,8 +86,7 @@ fn object(fields: &[(&str, Value<'_>)]) {
 }
 
 /// To be called once, before anything else.
-#[allow(unsafe_code)] // Exports cannot be named otherwise.
-#[unsafe(no_mangle)]
-extern "C" fn start() {
+#[wasm_bindgen]
+pub fn start() {
     celt_tables::fill();
 }

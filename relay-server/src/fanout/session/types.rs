@@ -48,7 +48,7 @@ pub enum Next {
     /// [`Session::pass`].
     Fetch(u64),
     /// Find the join point [`Session::sought`] in the log's past and call
-    /// [`Session::located`].
+    /// [`Session::located`](super::Session::located).
     Locate,
     /// Nothing until the log grows or, if given, this many ms have passed.
     Wait(Option<u64>),
