@@ -45,9 +45,9 @@ pub enum Next {
     Write,
     /// Call again with a window that begins at this entry. What memory does
     /// not hold is in the log's past; if it is not, say so with
-    /// [`Session::pass`].
+    /// [`Session::pass`](super::Session::pass).
     Fetch(u64),
-    /// Find the join point [`Session::sought`] in the log's past and call
+    /// Find the join point [`Session::sought`](super::Session::sought) in the log's past and call
     /// [`Session::located`](super::Session::located).
     Locate,
     /// Nothing until the log grows or, if given, this many ms have passed.
