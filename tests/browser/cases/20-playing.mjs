@@ -331,7 +331,8 @@ export default [
       const parts = pieces(result.recorded, 2);
       const last = parts.at(-1);
       const { from, to } = placed(tools, reference, last, 'after the seek', 0.4);
-      tools.note(`asked for 1.5 s, heard from ${(from / 48000).toFixed(3)} s; events ${result.log.map(({ type }) => type).join(' ')}`);
+      const silent = (last.from - parts.at(-2).to) / 48;
+      tools.note(`asked for 1.5 s, heard from ${(from / 48000).toFixed(3)} s after ${silent.toFixed(0)} ms of silence; events ${result.log.map(({ type }) => type).join(' ')}`);
       assert.ok(Math.abs(from / 48000 - 1.5) < 0.02, `heard from ${from / 48000} s`);
       const end = extent(reference.channels[1], 1e-4).last + 1;
       assert.ok(Math.abs(to - end) <= 2, `ended ${to - end} frames from the programme's end`);
