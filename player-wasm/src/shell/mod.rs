@@ -9,8 +9,8 @@ mod libc;
 
 use wasm_bindgen::prelude::wasm_bindgen;
 
-// The other side. Slices arrive there as where they lie and how long they are: without the glue that
-// wasm-bindgen would generate, which is as long as all the rest of the player (`xtask/wasm-tools`).
+// The other side, `web/src/wasm.js` instead of the glue that wasm-bindgen would generate
+// (`xtask/wasm-tools` leaves it): slices arrive there as where they lie and how long they are.
 #[wasm_bindgen]
 extern "C" {
     /// Milliseconds of a monotonic clock. Only for `decodeTimeMs`; the engine itself reads no clock.
