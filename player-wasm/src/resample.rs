@@ -214,6 +214,9 @@ impl Resampler {
     /// How far the nearest whole frame is, when there is no reason to be between frames.
     #[inline(never)]
     fn homing(&self) -> Option<i64> {
+        if self.bypass || !self.passes() {
+            return None;
+        }
         let unit = self.phases << SUB;
         let past = (self.position % unit) as i64;
         let home = if past > unit as i64 / 2 {
@@ -221,7 +224,7 @@ impl Resampler {
         } else {
             -past
         };
-        (self.passes() && !self.bypass).then_some(home)
+        Some(home)
     }
 
     /// At a whole frame: what was held for the look-ahead goes out as it is.

@@ -27,6 +27,7 @@ use super::wire::{self, Framing};
 use super::{ListenerRequest, Mode};
 use crate::mount::log::{Entry, Gap, Join, JoinFrom, Kind, Log, Metadata, Status, json};
 use icy::Icy;
+pub(super) use types::entries_from;
 pub use types::{Counters, Next, Now, Report, Timeouts, View};
 
 /// Own messages queued at most; a peer that asks for more without reading is closed.

@@ -29,13 +29,17 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// The run's entries from `index` on; none if it does not hold `index`.
     pub(super) fn from(&self, index: u64) -> &'a [Arc<Entry>] {
-        let at = self
-            .window
-            .first()
-            .and_then(|first| index.checked_sub(first.index))
-            .and_then(|at| usize::try_from(at).ok());
-        at.and_then(|at| self.window.get(at..)).unwrap_or_default()
+        entries_from(self.window, index)
     }
+}
+
+/// What a run of consecutive entries holds from `index` on; nothing if it does not hold `index`.
+pub(in super::super) fn entries_from(run: &[Arc<Entry>], index: u64) -> &[Arc<Entry>] {
+    let at = run
+        .first()
+        .and_then(|first| index.checked_sub(first.index))
+        .and_then(|at| usize::try_from(at).ok());
+    at.and_then(|at| run.get(at..)).unwrap_or_default()
 }
 
 /// What to do with a session.

@@ -9,6 +9,7 @@ use seamcast_media::units::MediaDuration;
 
 use super::{Command, Mailbox};
 use crate::fanout::ListenerId;
+use crate::fanout::session::entries_from;
 use crate::mount::log::{Entry, Join, JoinFrom, Log};
 
 /// Threads; a disk gains little from more.
@@ -51,12 +52,7 @@ pub(super) struct Reel {
 impl Reel {
     /// What it holds from `index` on.
     pub(super) fn from(&self, index: u64) -> &[Arc<Entry>] {
-        let at = self
-            .window
-            .first()
-            .and_then(|first| index.checked_sub(first.index))
-            .and_then(|at| usize::try_from(at).ok());
-        at.and_then(|at| self.window.get(at..)).unwrap_or_default()
+        entries_from(&self.window, index)
     }
 
     /// Takes an answer.
