@@ -5,7 +5,6 @@ import { readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { encode, signal } from '../lib/reference.mjs';
 import { pages } from './mounts.mjs';
 
@@ -27,18 +26,20 @@ export async function soak(dist, folder, minutes, table) {
   const gc = runInNewContext('gc');
   const realNow = performance.now.bind(performance);
   const link = [...pages(readFileSync(encode(folder, 'soak', signal('noise', LINK), 'opus')))].map(({ page }) => page);
-  const load = (name) => import(pathToFileURL(join(dist, 'player', name)).href);
-  const { Core } = await load('worker.js');
+  // The bundle keeps its core to itself, so it is the core as written, with the module that is shipped.
+  const { Core } = await import('../../../web/src/core.js');
+  const { start } = await import('../../../web/src/wasm.js');
 
-  // The module is the bundle's own: this is how to see its memory.
   let memory;
   const { Instance } = WebAssembly;
   WebAssembly.Instance = class extends Instance {
     constructor(module, imports) {
       super(module, imports);
-      memory = this.exports.memory ?? Object.values(this.exports).find((one) => one instanceof WebAssembly.Memory);
+      memory = this.exports.memory;
     }
   };
+  start(new WebAssembly.Module(readFileSync(join(dist, 'player/player.wasm'))));
+  WebAssembly.Instance = Instance;
 
   let t = 0;
   performance.now = () => t;
@@ -52,7 +53,6 @@ export async function soak(dist, folder, minutes, table) {
   });
   while (!pump) await new Promise((done) => setTimeout(done, 10));
   globalThis.setInterval = setInterval;
-  WebAssembly.Instance = Instance;
   let heard = 0;
   core.attach({
     rate: RATE, channels: 2, lead: 0.05, horizon: 3, shift: 0, starved: 0, running: true,

@@ -1,10 +1,30 @@
 // What devices and systems do to a context.
 
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { silences, extent } from '../lib/analysis.mjs';
 import { file } from '../lib/fixtures.mjs';
+import { output } from '../lib/process.mjs';
 
 export default [
+  {
+    name: 'lifecycle: memory stays where it is while hours go by',
+    // The engine and what feeds it, in Node with its clock turned by hand: once is enough.
+    browsers: ['chromium'],
+    limit: 180_000,
+    async run(tools) {
+      const script = `
+        const { soak } = await import(${JSON.stringify(new URL('../bench/soak.mjs', import.meta.url))});
+        const { samples, ...result } = await soak(...${JSON.stringify([process.env.SEAMCAST_WEB ?? join(tools.root, 'web/dist'), tools.folder, 20])}, () => {});
+        console.log(JSON.stringify(result));
+        process.exit(0);`;
+      const result = JSON.parse(output(process.execPath, ['--input-type=module', '-e', script], { ms: 170_000 }));
+      tools.note(`${result.minutes} minutes in ${result.realSeconds.toFixed(0)} s: JavaScript heap ${(result.heapPerHour / 1024).toFixed(0)} KiB an hour, wasm ${(result.wasmPerHour / 1024).toFixed(0)}`);
+      assert.ok(result.heardSeconds > 60 * result.minutes - 60, `${result.heardSeconds} s were heard`);
+      assert.equal(result.wasmPerHour, 0);
+      assert.ok(result.heapPerHour < 1 << 20, `the heap grows by ${result.heapPerHour} bytes an hour`);
+    },
+  },
   {
     name: 'lifecycle: a context whose clock stands still is replaced, and the programme goes on',
     browsers: ['chromium', 'firefox'],
