@@ -19,7 +19,8 @@
 //! | 56 | 4 | its length; for others that of their text, in the blocks that follow |
 //! | 60 | 4 | block of the generation in force |
 //! | 64 | 4 | block of the tags in force; 0 is none |
-//! | 68 | 8 | zero |
+//! | 68 | 4 | FNV-1a of the payload or text, for what a power cut tears; 0 is not known |
+//! | 72 | 4 | zero |
 //! | 76 | 4 | FNV-1a of the bytes before |
 //!
 //! A continuation is 255 and 79 bytes of text, zero-padded.
@@ -106,11 +107,13 @@ pub(super) struct Record {
     pub(super) len: u32,
     pub(super) generation_block: u32,
     pub(super) tags_block: u32,
+    /// Of the payload or text; 0 is not known.
+    pub(super) check: u32,
 }
 
 impl Record {
     /// A block without media.
-    pub(super) fn note(kind: Kind, at: Reach, len: usize) -> Self {
+    pub(super) fn note(kind: Kind, at: Reach, text: &[u8]) -> Self {
         Self {
             kind,
             flags: Flags::default(),
@@ -121,14 +124,15 @@ impl Record {
             duration: 0,
             ingest_time: 0,
             offset: 0,
-            len: u32::try_from(len).unwrap_or(u32::MAX),
+            len: u32::try_from(text.len()).unwrap_or(u32::MAX),
             generation_block: 0,
             tags_block: 0,
+            check: checksum(text),
         }
     }
 
     /// A chunk.
-    pub(super) fn chunk(header: &Header, index: u64, offset: u64, len: usize) -> Self {
+    pub(super) fn chunk(header: &Header, index: u64, offset: u64, payload: &[u8]) -> Self {
         Self {
             kind: Kind::Chunk,
             flags: header.flags,
@@ -139,9 +143,10 @@ impl Record {
             duration: header.duration,
             ingest_time: header.ingest_time,
             offset,
-            len: u32::try_from(len).unwrap_or(u32::MAX),
+            len: u32::try_from(payload.len()).unwrap_or(u32::MAX),
             generation_block: 0,
             tags_block: 0,
+            check: checksum(payload),
         }
     }
 
@@ -183,6 +188,11 @@ impl Record {
         }
     }
 
+    /// Whether `bytes` are its payload or text; `None` when that is not known.
+    pub(super) fn matches(&self, bytes: &[u8]) -> Option<bool> {
+        (self.check != 0).then(|| self.check == checksum(bytes))
+    }
+
     fn encode(&self) -> [u8; BLOCK] {
         let mut out = [0; BLOCK];
         out[0] = self.kind as u8;
@@ -199,8 +209,8 @@ impl Record {
         for (place, word) in out[8..56].chunks_exact_mut(8).zip(words) {
             place.copy_from_slice(&word.to_be_bytes());
         }
-        let halves = [self.len, self.generation_block, self.tags_block];
-        for (place, half) in out[56..68].chunks_exact_mut(4).zip(halves) {
+        let halves = [self.len, self.generation_block, self.tags_block, self.check];
+        for (place, half) in out[56..72].chunks_exact_mut(4).zip(halves) {
             place.copy_from_slice(&half.to_be_bytes());
         }
         let check = fnv(&out[..BLOCK - 4]);
@@ -237,6 +247,7 @@ impl Record {
             len: half(56),
             generation_block: half(60),
             tags_block: half(64),
+            check: half(68),
         })
     }
 }
@@ -248,8 +259,13 @@ fn fnv(bytes: &[u8]) -> u32 {
     })
 }
 
+/// Of a payload or text; never 0.
+fn checksum(bytes: &[u8]) -> u32 {
+    fnv(bytes).max(1)
+}
+
 /// Whether a block continues the one before.
-pub(super) fn continues(block: &[u8]) -> bool {
+fn continues(block: &[u8]) -> bool {
     block.first() == Some(&MORE)
 }
 
@@ -274,15 +290,22 @@ pub(super) fn text(file: &File, at: u32, record: &Record) -> io::Result<Vec<u8>>
     }
     let mut blocks = vec![0; len.div_ceil(TEXT) * BLOCK];
     file.read_exact_at(&mut blocks, (u64::from(at) + 1) * BLOCK as u64)?;
+    text_in(&blocks, record).ok_or_else(|| io::Error::other(format!("block {at}: a torn note")))
+}
+
+/// The text of `record` in the blocks behind it; `None` when it is torn.
+pub(super) fn text_in(blocks: &[u8], record: &Record) -> Option<Vec<u8>> {
+    let len = record.len as usize;
+    let blocks = blocks.get(..len.div_ceil(TEXT) * BLOCK)?;
     let mut text = Vec::with_capacity(len + TEXT);
     for block in blocks.chunks_exact(BLOCK) {
         if !continues(block) {
-            return Err(io::Error::other("a torn note"));
+            return None;
         }
         text.extend_from_slice(&block[1..]);
     }
     text.truncate(len);
-    Ok(text)
+    record.matches(&text).unwrap_or(true).then_some(text)
 }
 
 /// The record that block `at` belongs to, with its block number.
@@ -325,7 +348,7 @@ mod tests {
                 },
                 12,
                 13,
-                14,
+                b"payload",
             )
         };
         let mut bytes = Vec::new();
@@ -339,10 +362,17 @@ mod tests {
             assert_eq!(Record::decode(&torn), None, "byte {at}");
         }
         assert_eq!(Record::decode(&[0; BLOCK]), None);
-        let note = Record::note(Kind::Metadata, Reach::default(), 200);
+        assert_eq!(record.matches(b"payload"), Some(true));
+        assert_eq!(record.matches(b"pay\0\0\0\0"), Some(false));
+        let text = [b'x'; 200];
+        let note = Record::note(Kind::Metadata, Reach::default(), &text);
         let mut bytes = Vec::new();
-        push(&mut bytes, &note, &[b'x'; 200]);
+        push(&mut bytes, &note, &text);
         assert_eq!(bytes.len(), note.blocks() as usize * BLOCK);
         assert!(bytes.chunks(BLOCK).skip(1).all(continues));
+        assert_eq!(text_in(&bytes[BLOCK..], &note), Some(text.to_vec()));
+        bytes[3 * BLOCK - 1] = 0;
+        assert_eq!(text_in(&bytes[BLOCK..], &note), None);
+        assert_eq!(text_in(&bytes[BLOCK..3 * BLOCK], &note), None);
     }
 }

@@ -10,8 +10,9 @@ use std::time::{Duration, SystemTime};
 use seamcast_media::units::MediaDuration;
 
 use super::journal::Kind;
+use super::segment::beside;
 use super::shelf::Shelf;
-use super::spool::{EXTENSION, Found, Spool};
+use super::spool::{EXTENSION, Found, Spool, Torn};
 use crate::config;
 use crate::mount::log::{JoinFrom, Limits, Log, Past, Reach, Restored};
 use crate::mount::{Mount, State, duration};
@@ -21,6 +22,9 @@ const RECENT: Duration = Duration::from_secs(3600);
 /// Numbers left out after a crash: a listener may have chunks that the
 /// recording lost, and theirs must not be given twice.
 const LEAP: u64 = 1 << 20;
+/// What came in for so long before the end, and for two fsync intervals, is
+/// read and compared with the journal: a power cut may have lost any part of it.
+const DOUBTFUL: Duration = Duration::from_secs(60);
 /// As much of the programme's time is left out, beyond the fsync interval.
 const SLACK: MediaDuration = MediaDuration::from_millis(500);
 /// Folders of folders that are looked through: mounts may have slashes.
@@ -40,7 +44,9 @@ pub(crate) fn restore(root: &Path, config: &config::Config, now: SystemTime) -> 
     let mut kept = Vec::new();
     for (folder, mut recordings) in folders {
         recordings.sort();
-        match mount(&recordings, config, now) {
+        let name = folder.strip_prefix(root).unwrap_or(&folder);
+        let name = format!("/{}", name.display());
+        match mount(&name, &recordings, config, now) {
             Ok(Some(found)) => kept.push(found),
             Ok(None) => {}
             Err(error) => {
@@ -66,35 +72,63 @@ fn walk(folder: &Path, depth: usize, into: &mut HashMap<PathBuf, Vec<PathBuf>>) 
 }
 
 fn mount(
+    name: &str,
     recordings: &[PathBuf],
     config: &config::Config,
     now: SystemTime,
 ) -> io::Result<Option<Kept>> {
-    let Some(newest) = recordings.last() else {
+    let doubtful = config
+        .mount(name)
+        .recording
+        .sync
+        .saturating_mul(2)
+        .saturating_add(DOUBTFUL);
+    let mut newest: Option<Found> = None;
+    let mut older = Vec::new();
+    for path in recordings.iter().rev() {
+        if newest.is_none() {
+            let written = std::fs::metadata(beside(path, EXTENSION))?.modified()?;
+            if now.duration_since(written).is_ok_and(|age| age > RECENT) {
+                return Ok(None);
+            }
+        }
+        let found = match Spool::open(path, doubtful) {
+            Ok(Some(found)) => found,
+            // A file that was just begun must not hide what came before it.
+            Ok(None) => {
+                tracing::warn!(recording = %path.display(), "nothing of a recording was written whole; it is no part of its mount's timeline");
+                continue;
+            }
+            Err(error) => {
+                tracing::warn!(recording = %path.display(), %error, "cannot read a recording; it is no part of its mount's timeline");
+                continue;
+            }
+        };
+        match &newest {
+            None if found.last.kind == Kind::End || found.title.epoch.is_empty() => {
+                return Ok(None);
+            }
+            Some(newest) if newest.title != found.title => break,
+            _ => {}
+        }
+        let Torn { media, journal } = found.torn;
+        if media > 0 || journal > 0 {
+            let until = found.spool.next().at.as_secs_f64();
+            tracing::warn!(recording = %path.display(), media_time = until, media_bytes = media, journal_bytes = journal, "the end of a recording was not written whole; it stays in the file and is no part of its mount's timeline");
+        }
+        match newest {
+            None => newest = Some(found),
+            Some(_) => older.push(found.spool),
+        }
+    }
+    let Some(last) = newest else {
         return Ok(None);
     };
-    let written = std::fs::metadata(newest)?.modified()?;
-    if now.duration_since(written).is_ok_and(|age| age > RECENT) {
-        return Ok(None);
-    }
-    let Some(last) = Spool::open(newest)? else {
-        return Ok(None);
-    };
-    if last.last.kind == Kind::End || last.title.epoch.is_empty() {
-        return Ok(None);
-    }
     let settings = config::Mount {
         record: true,
         ..config.mount(&last.title.mount)
     };
     let shelf = Arc::new(Shelf::default());
-    let mut older = Vec::new();
-    for path in recordings.iter().rev().skip(1) {
-        match Spool::open(path) {
-            Ok(Some(found)) if found.title == last.title => older.push(found.spool),
-            _ => break,
-        }
-    }
     for spool in older.into_iter().rev() {
         shelf.add(Arc::new(spool));
     }
@@ -177,3 +211,6 @@ fn history(
     }
     Ok(entries)
 }
+
+#[cfg(test)]
+mod tests;

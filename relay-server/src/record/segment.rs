@@ -70,7 +70,9 @@ impl Segment {
     /// When a file cannot be created or written.
     pub(crate) fn create(path: &Path, first: Reach) -> io::Result<Self> {
         let start = first.at;
+        let mut folders = Vec::new();
         if let Some(folder) = path.parent() {
+            folders.extend(changed_folders(folder));
             std::fs::create_dir_all(folder)?;
         }
         let media = OpenOptions::new().write(true).create_new(true).open(path)?;
@@ -85,7 +87,7 @@ impl Segment {
             next: first,
         };
         Ok(Self {
-            files: Arc::new(Files::new(media, index, journal)),
+            files: Arc::new(Files::new(media, index, journal, folders)),
             titles: None,
             path: path.to_path_buf(),
             start,
@@ -115,7 +117,7 @@ impl Segment {
         let record = Record {
             generation_block: self.mark.generation_block,
             tags_block: self.mark.tags_block,
-            ..Record::chunk(&piece.header, piece.index, offset, piece.payload.len())
+            ..Record::chunk(&piece.header, piece.index, offset, piece.payload)
         };
         journal::push(&mut self.pending_journal, &record, &[]);
         self.pending.extend_from_slice(piece.payload);
@@ -131,7 +133,7 @@ impl Segment {
             Kind::Tags | Kind::Metadata => self.mark.tags_block = block,
             _ => {}
         }
-        let record = Record::note(kind, at, text.len());
+        let record = Record::note(kind, at, text);
         journal::push(&mut self.pending_journal, &record, text);
         self.mark.next = Reach {
             at: self.mark.next.at,
@@ -247,6 +249,14 @@ impl Segment {
     pub(crate) fn duration(&self) -> MediaDuration {
         self.mark.end.since(self.start)
     }
+}
+
+/// The folders that get an entry when a file is made in `folder`: it, and
+/// those in which folders above it are yet to be made.
+fn changed_folders(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let missing = folder.ancestors().take_while(|folder| !folder.exists());
+    let above = missing.filter_map(|folder| folder.parent());
+    std::iter::once(folder).chain(above).map(Path::to_path_buf)
 }
 
 /// The file called like `path` with `extension` added.

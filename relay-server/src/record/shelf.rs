@@ -289,4 +289,4 @@ fn media(path: &Path, from: u64, to: u64) -> io::Result<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,11 +1,12 @@
 //! One recording with its journal, as readers see it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -54,9 +55,18 @@ pub(super) struct Found {
     pub(super) title: Title,
     /// The last record.
     pub(super) last: Record,
+    /// What is left out behind it.
+    pub(super) torn: Torn,
     /// Block of the last generation, and of the last tags.
     generation_block: u32,
     tags_block: u32,
+}
+
+/// Bytes of a recording that are not served as its mount's past.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Torn {
+    pub(super) media: u64,
+    pub(super) journal: u64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -178,7 +188,7 @@ impl Spool {
     /// What the disk says.
     pub(super) fn append(&self, kind: Kind, at: Reach, text: &[u8]) -> io::Result<()> {
         let mut whole = lock(&self.whole);
-        let record = Record::note(kind, at, text.len());
+        let record = Record::note(kind, at, text);
         let mut bytes = Vec::new();
         journal::push(&mut bytes, &record, text);
         let journal = File::options().write(true).open(self.journal_path())?;
@@ -221,11 +231,13 @@ impl Spool {
     }
 
     /// Reads what an earlier process left at `path`. What a kill or a power
-    /// cut tore off its end is left out; `None` when nothing remains.
+    /// cut tore is left out, and all that comes after it; `None` when nothing
+    /// remains. Of what came in less than `doubtful` before the end, the disk
+    /// may have lost any part, so that it is read and compared.
     ///
     /// # Errors
     /// What the disk says.
-    pub(super) fn open(path: &Path) -> io::Result<Option<Found>> {
+    pub(super) fn open(path: &Path, doubtful: Duration) -> io::Result<Option<Found>> {
         let journal = File::open(beside(path, EXTENSION))?;
         let media = File::open(path)?;
         let bytes = media.metadata()?.len();
@@ -235,19 +247,16 @@ impl Spool {
         }
         let mut grid = vec![0; size as usize / BLOCK * BLOCK];
         journal.read_exact_at(&mut grid, 0)?;
-        let mut scan = Scan::default();
-        scan.walk(&grid, bytes);
+        let mut scan = Scan::walk(&grid, bytes, doubtful);
         // What the journal promises must be in the recording.
-        while let Some((_, record)) = scan.chunks.last()
-            && !begins(&media, record.offset)
-        {
-            let at = scan.chunks.last().map_or(0, |(at, _)| *at);
-            grid.truncate(at as usize * BLOCK);
-            scan = Scan::default();
-            scan.walk(&grid, bytes);
+        let torn = |(_, record): &&(u32, Record)| !is_whole(&media, record);
+        if let Some((at, _)) = scan.chunks.iter().find(torn) {
+            grid.truncate(*at as usize * BLOCK);
+            scan = Scan::walk(&grid, bytes, doubtful);
         }
         // Without a chunk there is nothing to go on from.
-        let (Some(head), Some(last), false) = (scan.head, scan.last, scan.chunks.is_empty()) else {
+        let (Some(head), Some(last), Some(media_end)) = (scan.head, scan.last, scan.media_end)
+        else {
             return Ok(None);
         };
         let title = parse(&journal::text(&journal, 0, &head)?)?;
@@ -261,17 +270,27 @@ impl Spool {
                 epoch: word("epoch").to_owned(),
             },
             last,
+            torn: Torn {
+                media: bytes.saturating_sub(media_end),
+                journal: size.saturating_sub(u64::from(scan.blocks) * BLOCK as u64),
+            },
             generation_block: scan.generation_block,
             tags_block: scan.tags_block,
         }))
     }
 }
 
-/// Whether a page or frame begins at `offset`.
-fn begins(media: &File, offset: u64) -> bool {
-    let mut mark = [0; 4];
-    media.read_exact_at(&mut mark, offset).is_ok()
-        && (&mark == b"OggS" || (mark[0] == 0xff && mark[1] & 0xe0 == 0xe0))
+/// Whether all of a chunk is in the recording.
+fn is_whole(media: &File, record: &Record) -> bool {
+    let mut payload = vec![0; record.len as usize];
+    if media.read_exact_at(&mut payload, record.offset).is_err() {
+        return false;
+    }
+    // Journals of earlier versions know no more than how pages and frames begin.
+    record.matches(&payload).unwrap_or_else(|| {
+        let frame = matches!(payload[..], [0xff, second, ..] if second & 0xe0 == 0xe0);
+        frame || payload.starts_with(b"OggS")
+    })
 }
 
 impl Found {
@@ -313,39 +332,56 @@ struct Scan {
     blocks: u32,
     generation_block: u32,
     tags_block: u32,
-    /// The newest chunks.
-    chunks: Vec<(u32, Record)>,
+    /// Where the newest chunk ends in the recording.
+    media_end: Option<u64>,
+    /// The newest chunks, with their blocks.
+    chunks: VecDeque<(u32, Record)>,
 }
 
 impl Scan {
-    fn walk(&mut self, grid: &[u8], media: u64) {
-        let total = u32::try_from(grid.len() / BLOCK).unwrap_or(u32::MAX);
+    /// Goes through `grid` up to the first record that is torn or whose chunk
+    /// is not in `media` bytes; keeps the chunks of the last `doubtful` time.
+    fn walk(grid: &[u8], media: u64, doubtful: Duration) -> Self {
+        let mut scan = Self::default();
+        let doubtful = u64::try_from(doubtful.as_micros()).unwrap_or(u64::MAX);
         let mut at = 0_u32;
         while let Some(record) = grid.get(at as usize * BLOCK..).and_then(Record::decode) {
             let end = at.saturating_add(record.blocks());
-            let texts = grid
-                .get((at as usize + 1) * BLOCK..end as usize * BLOCK)
-                .is_some_and(|rest| rest.chunks_exact(BLOCK).all(journal::continues));
-            let held = record.kind != Kind::Chunk
-                || record.offset.saturating_add(u64::from(record.len)) <= media;
-            let follows = self.last.is_none_or(|last| {
+            let is_chunk = record.kind == Kind::Chunk;
+            let media_end = record.offset.saturating_add(u64::from(record.len));
+            let held = if is_chunk {
+                media_end <= media && scan.generation_block != 0
+            } else {
+                let rest = grid.get((at as usize + 1) * BLOCK..).unwrap_or_default();
+                journal::text_in(rest, &record).is_some()
+            };
+            let follows = scan.last.is_none_or(|last| {
                 record.index >= last.next().index && record.seq >= last.next().seq
             });
-            if end > total || !texts || !held || !follows {
+            let begins = (record.kind == Kind::Head) == (at == 0);
+            if !held || !follows || !begins {
                 break;
             }
             match record.kind {
-                Kind::Head => self.head = Some(record),
-                Kind::Generation => self.generation_block = at,
-                Kind::Tags | Kind::Metadata => self.tags_block = at,
-                Kind::Chunk => self.chunks.push((at, record)),
+                Kind::Head => scan.head = Some(record),
+                Kind::Generation => scan.generation_block = at,
+                Kind::Tags | Kind::Metadata => scan.tags_block = at,
+                Kind::Chunk => {
+                    scan.media_end = Some(media_end);
+                    scan.chunks.push_back((at, record));
+                    let is_safe = |old: &(u32, Record)| {
+                        old.1.ingest_time.saturating_add(doubtful) < record.ingest_time
+                    };
+                    while scan.chunks.front().is_some_and(is_safe) {
+                        scan.chunks.pop_front();
+                    }
+                }
                 _ => {}
             }
-            self.last = Some(record);
-            self.blocks = end;
+            scan.last = Some(record);
+            scan.blocks = end;
             at = end;
         }
-        let many = self.chunks.len().saturating_sub(64);
-        self.chunks.drain(..many);
+        scan
     }
 }

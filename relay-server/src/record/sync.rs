@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
@@ -15,6 +16,8 @@ pub(super) struct Files {
     pub(super) media: File,
     pub(super) index: File,
     pub(super) journal: File,
+    /// Folders whose new entries are not on the disk yet.
+    folders: Mutex<Vec<PathBuf>>,
     /// Queued and not begun.
     pending: AtomicBool,
     /// What the disk last said.
@@ -22,12 +25,13 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Files not synchronised yet.
-    pub(super) fn new(media: File, index: File, journal: File) -> Self {
+    /// Files not synchronised yet, new in `folders`.
+    pub(super) fn new(media: File, index: File, journal: File, folders: Vec<PathBuf>) -> Self {
         Self {
             media,
             index,
             journal,
+            folders: Mutex::new(folders),
             pending: AtomicBool::new(false),
             failed: Mutex::new(None),
         }
@@ -39,7 +43,13 @@ impl Files {
     /// What the disk says.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.media.sync_data()?;
-        self.journal.sync_data()
+        self.journal.sync_data()?;
+        // A file that no folder names is lost, too. Not every file system
+        // synchronises folders, and not every folder may be read.
+        for folder in std::mem::take(&mut *lock(&self.folders)) {
+            let _ = File::open(folder).and_then(|folder| folder.sync_all());
+        }
+        Ok(())
     }
 }
 

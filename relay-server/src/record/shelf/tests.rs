@@ -22,12 +22,12 @@ const FRAMINGS: [Framing; 4] = [
     Framing::HttpRaw,
 ];
 
-fn ms(ms: u64) -> MediaDuration {
+pub(in crate::record) fn ms(ms: u64) -> MediaDuration {
     MediaDuration::from_millis(ms)
 }
 
 /// A random number below `below`.
-fn random(state: &mut u64, below: u64) -> u64 {
+pub(in crate::record) fn random(state: &mut u64, below: u64) -> u64 {
     *state = state
         .wrapping_mul(6_364_136_223_846_793_005)
         .wrapping_add(1_442_695_040_888_963_407);
@@ -35,17 +35,17 @@ fn random(state: &mut u64, below: u64) -> u64 {
 }
 
 /// A mount that is recorded, and every entry that its log ever had.
-struct Broadcast {
+pub(in crate::record) struct Broadcast {
     source: Source,
     tape: Tape,
-    folder: PathBuf,
-    all: Vec<Arc<Entry>>,
+    pub(in crate::record) folder: PathBuf,
+    pub(in crate::record) all: Vec<Arc<Entry>>,
     files: u32,
 }
 
 impl Broadcast {
     /// With two seconds of memory; files of `cut` ms.
-    fn new(name: &str, cut: u64) -> (Self, Policy) {
+    pub(in crate::record) fn new(name: &str, cut: u64) -> (Self, Policy) {
         let limits = Limits {
             duration: ms(2000),
             ..Limits::default()
@@ -75,7 +75,7 @@ impl Broadcast {
         (broadcast, policy)
     }
 
-    fn append(&mut self, policy: &Policy, chunks: usize) {
+    pub(in crate::record) fn append(&mut self, policy: &Policy, chunks: usize) {
         for _ in 0..chunks {
             self.source.append(1);
             let log = &self.source.log;
@@ -106,7 +106,7 @@ impl Drop for Broadcast {
     }
 }
 
-fn same(live: &Entry, again: &Entry) {
+pub(in crate::record) fn same(live: &Entry, again: &Entry) {
     assert_eq!(
         (live.index, live.seq, live.at),
         (again.index, again.seq, again.at)
