@@ -5,7 +5,7 @@
 //! stream of its own with its own serial number, header pages 0, 1, … and
 //! granule positions from 0. Where audio was lost, one sequence number is left
 //! out, so that every demuxer sees the hole. A listener that joins late gets the
-//! header pages from [`crate::ogg::renumber`]; its decoder needs 80 ms to
+//! header pages from [`crate::ogg::lead_in`]; its decoder needs 80 ms to
 //! converge (RFC 7845 §4.6), which the player takes from the chunk before.
 //!
 //! *MP3*: each chunk is a run of whole frames. A Xing/Info frame goes in front of

@@ -1,5 +1,4 @@
-//! Ogg pages (RFC 3533): reading with resync, packets across pages, writing
-//! and renumbering.
+//! Ogg pages (RFC 3533): reading with resync, packets across pages, writing.
 //!
 //! Header parsing and checksum verification are the `ogg` crate's; what it
 //! leaves to its users is here: finding pages in damaged input, holes in the
@@ -14,7 +13,7 @@ pub use reader::{Found, Reader};
 #[cfg(test)]
 pub(crate) use write::reseal;
 pub(crate) use write::segments;
-pub use write::{PageSpec, first_sequence, page_count, renumber, write_packet_pages, write_page};
+pub use write::{PageSpec, first_sequence, lead_in, page_count, write_packet_pages, write_page};
 
 /// Bytes of a page's fixed header (RFC 3533 §6).
 pub const HEADER_LEN: usize = 27;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::demux::Demuxer;
-use crate::ogg::{first_sequence, page_count, renumber};
+use crate::ogg::{first_sequence, lead_in, page_count};
 use crate::opus::Head;
 use proptest::prelude::*;
 
@@ -309,7 +309,7 @@ fn pictures_are_not_sent_to_every_listener() {
     };
     assert!(headers.len() < 200, "{}", headers.len());
     let title = ("TITLE".to_owned(), "kept".to_owned());
-    let late = renumber(headers, 500);
+    let late = lead_in(headers, 500);
     let page = ogg::write_page(
         &PageSpec {
             granule: Some(960),

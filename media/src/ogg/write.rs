@@ -140,20 +140,30 @@ pub fn first_sequence(pages: &[u8]) -> Option<u32> {
     ]))
 }
 
-/// The header pages again, numbered so that they directly precede page
-/// `first_page_seq`: what a listener that joins at that page gets first.
-pub fn renumber(headers: &[u8], first_page_seq: u32) -> Vec<u8> {
+/// At most so many missing numbers are all given to pages without packets: a
+/// jump as short as that looks like a loss, and not like a stream joined late.
+const MAX_FILLED: u32 = 8;
+
+/// What a listener that joins at page `first_page_seq` gets before it: the header
+/// pages under their own numbers, 0, 1, …, and a page without packets under the
+/// number before that page's (under each, when few are missing). Some demuxers
+/// take header pages by their numbers, and some drop the first page after a
+/// jump: so it is one that holds nothing.
+pub fn lead_in(headers: &[u8], first_page_seq: u32) -> Vec<u8> {
     let mut out = headers.to_vec();
-    let spans = page_spans(headers);
-    let first = first_page_seq.wrapping_sub(spans.len() as u32);
-    for (index, span) in spans.into_iter().enumerate() {
-        if let Some(page) = out.get_mut(span) {
-            let sequence = first.wrapping_add(index as u32);
-            if let Some(field) = page.get_mut(18..22) {
-                field.copy_from_slice(&sequence.to_le_bytes());
-            }
-            seal(page);
-        }
+    let missing = first_page_seq.saturating_sub(page_count(headers));
+    let serial = headers.get(14..18).and_then(<[u8]>::first_chunk);
+    let Some(serial) = serial.filter(|_| missing > 0) else {
+        return out;
+    };
+    let filled = if missing <= MAX_FILLED { missing } else { 1 };
+    for sequence in first_page_seq - filled..first_page_seq {
+        let empty = PageSpec {
+            serial: u32::from_le_bytes(*serial),
+            sequence,
+            ..PageSpec::default()
+        };
+        out.extend(write_page(&empty, &[]));
     }
     out
 }
@@ -188,7 +198,7 @@ fn page_spans(pages: &[u8]) -> Vec<std::ops::Range<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Found, Reader};
+    use super::super::{Found, Page, Reader};
     use super::*;
 
     #[test]
@@ -204,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn renumbered_headers_precede_the_page() {
+    fn headers_keep_their_numbers_and_an_empty_page_takes_the_jump() {
         let mut headers = write_packet_pages(
             &PageSpec {
                 flags: PageFlags {
@@ -226,21 +236,26 @@ mod tests {
             },
             &[b'T'; 70_000],
         ));
-        let mut reader = Reader::new();
-        reader.push(&renumber(&headers, 1000));
-        let sequences: Vec<_> = std::iter::from_fn(|| reader.poll())
-            .map(|found| match found {
-                Found::Page(page) => page.sequence,
+        let numbers = |first| {
+            let mut reader = Reader::new();
+            reader.push(&lead_in(&headers, first));
+            let pages = std::iter::from_fn(|| reader.poll()).map(|found| match found {
+                Found::Page(page) => page,
                 Found::Junk { .. } => panic!("{found:?}"),
-            })
-            .collect();
-        assert_eq!(sequences, [997, 998, 999]);
-        assert_eq!(renumber(&headers, 3), headers);
-        assert_eq!(first_sequence(&renumber(&headers, 1)), Some(u32::MAX - 1));
-        assert!(renumber(b"", 9).is_empty());
-        assert_eq!(renumber(b"OggS", 9), b"OggS");
-        // A page that is cut off does not count.
-        assert_eq!(page_count(&headers), 3);
-        assert_eq!(page_count(&headers[..headers.len() - 1]), 2);
+            });
+            let (headers, empty): (Vec<_>, Vec<_>) =
+                pages.partition(|page| page.granule.is_some() || !page.lacing.is_empty());
+            let numbers =
+                |pages: Vec<Page>| pages.iter().map(|page| page.sequence).collect::<Vec<_>>();
+            assert!(empty.iter().all(|page| page.serial == 5));
+            (numbers(headers), numbers(empty))
+        };
+        assert_eq!(numbers(1000), (vec![0, 1, 2], vec![999]));
+        assert_eq!(numbers(5), (vec![0, 1, 2], vec![3, 4]));
+        assert_eq!(numbers(12), (vec![0, 1, 2], vec![11]));
+        assert_eq!(lead_in(&headers, 3), headers);
+        assert_eq!(lead_in(&headers, 1), headers);
+        assert!(lead_in(b"", 9).is_empty());
+        assert_eq!(lead_in(b"OggS", 9), b"OggS");
     }
 }

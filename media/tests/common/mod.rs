@@ -89,7 +89,7 @@ impl Generation {
         let mut out = Vec::new();
         if let Some(chunk) = self.chunks.get(from) {
             out = match seamcast_media::ogg::first_sequence(&chunk.payload) {
-                Some(sequence) => seamcast_media::ogg::renumber(&self.headers, sequence),
+                Some(sequence) => seamcast_media::ogg::lead_in(&self.headers, sequence),
                 None => self.headers.clone(),
             };
         }

@@ -136,9 +136,9 @@ impl Sender {
                 Output::Media(Media::Generation { headers, .. }) => self.headers = headers,
                 Output::Media(Media::Chunk(chunk)) => {
                     let headers = std::mem::take(&mut self.headers);
-                    // Pages count on from the headers before them.
+                    // What was lost before the first page is not the headers.
                     match ogg::first_sequence(&chunk.payload) {
-                        Some(first) => bytes.extend(ogg::renumber(&headers, first)),
+                        Some(first) => bytes.extend(ogg::lead_in(&headers, first)),
                         None => bytes.extend(headers),
                     }
                     bytes.extend_from_slice(&chunk.payload);

@@ -39,10 +39,9 @@ const script = `/peer/${readdirSync(PEER).find((name) => name.endsWith('main.min
 const BUFFERS = ['seamcast, buffers', 'seamcast', { output: 'buffers' }];
 const WORKLET = ['seamcast, worklet', 'seamcast', { output: 'worklet' }];
 const ELEMENT = ['<audio>', 'audio', {}];
-/** It takes Ogg's headers by page numbers that a late joiner does not get from us, so it is measured with MP3 alone. */
 const OTHER = ['icecast-metadata-player', 'peer', { script }];
 /** Name in the table, way in the page, its options. */
-const PLAYERS = { opus: [BUFFERS, WORKLET, ELEMENT], mp3: [BUFFERS, WORKLET, ELEMENT, OTHER] };
+const PLAYERS = { opus: [BUFFERS, WORKLET, ELEMENT, OTHER], mp3: [BUFFERS, WORKLET, ELEMENT, OTHER] };
 const EACH = Object.entries(PLAYERS).flatMap(([codec, players]) =>
   players.map(([name, way, own]) => ({ name: `${codec === 'mp3' ? 'MP3' : 'Opus'}: ${name}`, way, own, mount: `/music.${codec}` })));
 
@@ -131,7 +130,7 @@ async function latencies() {
   await relay.mounted('/clicks.opus');
   await sleep(3000);
   const rows = [];
-  for (const [name, way, own] of PLAYERS.opus) {
+  for (const [name, way, own] of [BUFFERS, WORKLET, ELEMENT]) {
     const { browser, page } = await visit(PLAY);
     await page.run(({ way, own }) => bench.make(way, own), { way, own: { ...own, latency: { max: 0.1 } } });
     await page.run((url) => bench.play(url), relay.url('/clicks.opus'));

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 
 use seamcast_media::ogg::{
-    Found, MAX_PAGE_LEN, Page, PageFlags, PageSpec, Reader, renumber, write_packet_pages,
+    Found, MAX_PAGE_LEN, Page, PageFlags, PageSpec, Reader, lead_in, write_packet_pages,
 };
 use seamcast_media::opus;
 
@@ -84,7 +84,7 @@ fn cut_at(link: &Link, place: Option<Place>, wanted: u64) -> Cut {
     let mut prefix = write_packet_pages(&spec(true, 0), &head.to_bytes());
     prefix.extend(write_packet_pages(&spec(false, 1), &link.tags));
     Cut {
-        prefix: renumber(&prefix, sequence),
+        prefix: lead_in(&prefix, sequence),
         start,
         end: u64::MAX,
         content_type: None,

@@ -138,8 +138,8 @@ impl Generation {
         opening
     }
 
-    /// What a listener gets before a chunk with this payload: Ogg header pages
-    /// are numbered to precede its first page, so that no decoder sees a hole.
+    /// What a listener gets before a chunk with this payload: Ogg header
+    /// pages, and a page that takes the jump to its first page's number.
     pub fn intro(&self, payload: &[u8]) -> Arc<Intro> {
         let first = (self.config.container == "ogg")
             .then(|| ogg::first_sequence(payload))
@@ -151,7 +151,7 @@ impl Generation {
             return intro.clone();
         }
         let raw = match first {
-            Some(sequence) => ogg::renumber(&self.config.headers, sequence).into(),
+            Some(sequence) => ogg::lead_in(&self.config.headers, sequence).into(),
             None => self.config.headers.clone(),
         };
         let config = json(&ServerMessage::Config {
