@@ -185,7 +185,8 @@ impl Reel {
         let name = &self.mount.name;
         match &outcome {
             Err(error) if !self.failing => {
-                tracing::error!(mount = %name, %error, "cannot record; trying again every second");
+                let (folder, remedy) = (folder(root, name), remedy(error));
+                tracing::error!(mount = %name, folder = %folder.display(), %error, remedy, "cannot record; trying again every second");
                 self.failing = true;
             }
             Ok(_) if self.failing && self.tape.path().is_some() => {
@@ -208,6 +209,20 @@ impl Reel {
             self.tape.pruned();
         }
         matches!(outcome, Ok(true))
+    }
+}
+
+/// What to do about a disk that fails.
+fn remedy(error: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "make room on that disk; record_keep and record_keep_bytes let old recordings go"
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "let the relay's user write to that folder, or choose another with data_dir"
+        }
+        _ => "look at the disk and at what is in that folder",
     }
 }
 

@@ -1,7 +1,7 @@
 //! One recording's files: the media, its index and its titles.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,9 @@ use super::journal::{self, BLOCK, Kind, Record};
 use super::spool::{self, Spool};
 use super::sync::{Files, Syncer};
 use crate::mount::log::Reach;
+
+/// Extension of the file with the titles.
+const TITLES: &str = "titles.json";
 
 /// Media ready to be appended.
 #[derive(Clone, Copy, Debug)]
@@ -39,12 +42,14 @@ pub(crate) struct Segment {
     /// Bytes that are in the file for certain; a failed write is cut back to it.
     len: u64,
     index_len: u64,
+    titles_len: u64,
     journal_blocks: u32,
     mark: Mark,
     /// `mark` as of the last successful write.
     kept: Mark,
     pending: Vec<u8>,
     pending_index: Vec<u8>,
+    pending_titles: Vec<u8>,
     pending_journal: Vec<u8>,
     dirty: bool,
     /// What readers see of it.
@@ -76,9 +81,9 @@ impl Segment {
             std::fs::create_dir_all(folder)?;
         }
         let media = OpenOptions::new().write(true).create_new(true).open(path)?;
-        let index = File::create(beside(path, "index"))?;
-        index.write_all_at(&index::header(start), 0)?;
-        let journal = File::create(beside(path, spool::EXTENSION))?;
+        // A full disk takes names, but must not fill with them.
+        let others = create_others(path, start).inspect_err(|_| remove(path));
+        let (index, journal) = others?;
         let mark = Mark {
             end: start,
             thinning: Thinning::default(),
@@ -93,11 +98,13 @@ impl Segment {
             start,
             len: 0,
             index_len: index::HEADER_LEN as u64,
+            titles_len: 0,
             journal_blocks: 0,
             mark,
             kept: mark,
             pending: Vec::new(),
             pending_index: Vec::new(),
+            pending_titles: Vec::new(),
             pending_journal: Vec::new(),
             dirty: false,
             spool: Arc::new(Spool::new(path, first)),
@@ -161,7 +168,8 @@ impl Segment {
             .and_then(|()| {
                 let at = u64::from(self.journal_blocks) * BLOCK as u64;
                 self.files.journal.write_all_at(&self.pending_journal, at)
-            });
+            })
+            .and_then(|()| self.write_titles());
         let (media, index) = (self.pending.len(), self.pending_index.len());
         if let Err(error) = written {
             // Half a page must not stay in front of what comes later.
@@ -169,13 +177,18 @@ impl Segment {
             let _ = self.files.index.set_len(self.index_len);
             let journal = u64::from(self.journal_blocks) * BLOCK as u64;
             let _ = self.files.journal.set_len(journal);
+            if let Some(titles) = &self.titles {
+                let _ = titles.set_len(self.titles_len);
+            }
             self.discard();
             return Err(error);
         }
         self.journal_blocks += (self.pending_journal.len() / BLOCK) as u32;
         self.pending.clear();
+        self.titles_len += self.pending_titles.len() as u64;
         self.pending_index.clear();
         self.pending_journal.clear();
+        self.pending_titles.clear();
         self.kept = self.mark;
         self.len += media as u64;
         self.index_len += index as u64;
@@ -189,29 +202,39 @@ impl Segment {
         self.pending.clear();
         self.pending_index.clear();
         self.pending_journal.clear();
+        self.pending_titles.clear();
         self.mark = self.kept;
     }
 
     /// Notes tags that belong to `at`, one JSON object a line.
-    ///
-    /// # Errors
-    /// What the disk says.
     pub(crate) fn title(
         &mut self,
         at: MediaTime,
         tags: &serde_json::Map<String, serde_json::Value>,
-    ) -> io::Result<()> {
+    ) {
+        let line = serde_json::json!({ "at": at.since(self.start).as_secs_f64(), "tags": tags });
+        self.pending_titles
+            .extend_from_slice(format!("{line}\n").as_bytes());
+    }
+
+    fn write_titles(&mut self) -> io::Result<()> {
+        if self.pending_titles.is_empty() {
+            return Ok(());
+        }
         let file = match &mut self.titles {
             Some(file) => file,
-            none => none.insert(
-                OpenOptions::new()
-                    .create(true)
-                    .append(true)
-                    .open(beside(&self.path, "titles.json"))?,
-            ),
+            none => none.insert(File::create(beside(&self.path, TITLES))?),
         };
-        let line = serde_json::json!({ "at": at.since(self.start).as_secs_f64(), "tags": tags });
-        file.write_all(format!("{line}\n").as_bytes())
+        file.write_all_at(&self.pending_titles, self.titles_len)
+    }
+
+    /// Removes the files if nothing was ever written to them; true if so.
+    pub(crate) fn remove_empty(&self) -> bool {
+        let empty = self.journal_blocks == 0;
+        if empty {
+            remove(&self.path);
+        }
+        empty
     }
 
     /// Makes sure that what was written survives a power cut: soon, by
@@ -248,6 +271,21 @@ impl Segment {
     /// Media held.
     pub(crate) fn duration(&self) -> MediaDuration {
         self.mark.end.since(self.start)
+    }
+}
+
+/// The index and the journal of a recording that starts at `start`.
+fn create_others(path: &Path, start: MediaTime) -> io::Result<(File, File)> {
+    let index = File::create(beside(path, "index"))?;
+    index.write_all_at(&index::header(start), 0)?;
+    Ok((index, File::create(beside(path, spool::EXTENSION))?))
+}
+
+/// Removes a recording that could not be begun.
+fn remove(path: &Path) {
+    let others = ["index", spool::EXTENSION, TITLES].map(|extension| beside(path, extension));
+    for path in others.iter().map(PathBuf::as_path).chain([path]) {
+        let _ = std::fs::remove_file(path);
     }
 }
 

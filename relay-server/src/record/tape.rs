@@ -157,7 +157,13 @@ impl Tape {
     fn note(&mut self, kind: journal::Kind, at: Reach, text: &[u8]) -> io::Result<()> {
         match (&mut self.segment, self.shelf.last()) {
             (Some(segment), _) => segment.note(kind, at, text),
-            (None, Some(spool)) => spool.append(kind, at, text)?,
+            (None, Some(spool)) => {
+                spool.append(kind, at, text)?;
+                // Not once more if what follows fails.
+                if kind.is_entry() {
+                    self.written.next = at.index + 1;
+                }
+            }
             (None, None) => {}
         }
         Ok(())
@@ -184,6 +190,7 @@ impl Tape {
             if let Some(segment) = &mut self.segment {
                 segment.discard();
             }
+            self.segment.take_if(|segment| segment.remove_empty());
             let Mark {
                 next,
                 generation,
@@ -252,7 +259,7 @@ impl Tape {
             Kind::Chunk(chunk) => self.chunk(chunk, place, policy, name),
             Kind::Metadata(metadata) => {
                 if let Some(segment) = &mut self.segment {
-                    segment.title(metadata.at, &metadata.tags)?;
+                    segment.title(metadata.at, &metadata.tags);
                 }
                 self.note(journal::Kind::Metadata, place, &tags_text(metadata))
             }
@@ -295,7 +302,7 @@ impl Tape {
                 self.generation = None;
                 self.stats.files += 1;
                 if let Some(tags) = &chunk.tags {
-                    segment.title(chunk.media_time(), &tags.tags)?;
+                    segment.title(chunk.media_time(), &tags.tags);
                     segment.note(journal::Kind::Tags, place, &tags_text(tags));
                 }
                 segment

@@ -224,6 +224,52 @@ fn a_failed_disk_loses_nothing_that_history_still_holds() {
     std::fs::remove_dir_all(folder).expect("clean");
 }
 
+/// A disk that takes the names of files and nothing else: nothing is left of
+/// the attempts, and what is recorded in the end can be gone on from.
+#[test]
+fn a_full_disk_is_not_littered() {
+    let folder = folder("full");
+    std::fs::create_dir(&folder).expect("folder");
+    let mut source = Source::new(Limits::default());
+    let mut tags = serde_json::Map::new();
+    tags.insert("TITLE".into(), "first".into());
+    source.append(1);
+    source.log.metadata(source.log.head().end, tags);
+    source.append(4);
+    let shelf = Arc::<Shelf>::default();
+    let mut now = Instant::now();
+    let mut tape = Tape::new(source.log.clone(), "/a", &folder, shelf.clone(), None, now);
+    for (turn, extension) in ["index", "journal"].into_iter().enumerate() {
+        let path = folder.join(format!("{turn}.opus"));
+        std::os::unix::fs::symlink("/dev/full", beside(&path, extension)).expect("link");
+        let error = tape
+            .advance(now, &POLICY, |ext| format!("{turn}.{ext}"))
+            .expect_err("no room");
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{error}");
+        let left: Vec<_> = std::fs::read_dir(&folder).expect("folder").collect();
+        assert!(left.is_empty(), "{left:?}");
+        assert_eq!(tape.stats().errors, turn as u64 + 1);
+        now += RETRY;
+    }
+    tape.advance(now, &POLICY, |ext| format!("2.{ext}"))
+        .expect("disk");
+    let path = folder.join("2.opus");
+    assert_eq!(
+        packets(&std::fs::read(&path).expect("file")),
+        (25, Frames(0))
+    );
+    let titles = std::fs::read_to_string(beside(&path, "titles.json")).expect("titles");
+    assert_eq!(titles.lines().count(), 1, "{titles}");
+    let found = super::super::spool::Spool::open(&path, Duration::MAX).expect("disk");
+    let found = found.expect("a recording with a head");
+    assert_eq!(found.spool.next().seq, 5);
+    assert_eq!(
+        (tape.stats().missed, tape.stats().files),
+        (MediaDuration::ZERO, 1)
+    );
+    std::fs::remove_dir_all(folder).expect("clean");
+}
+
 #[test]
 fn what_history_drops_is_counted() {
     let folder = folder("slow");
