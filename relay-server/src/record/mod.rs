@@ -189,7 +189,7 @@ impl Reel {
                 tracing::error!(mount = %name, folder = %folder.display(), %error, remedy, "cannot record; trying again every second");
                 self.failing = true;
             }
-            Ok(_) if self.failing && self.tape.path().is_some() => {
+            Ok(_) if self.failing && !self.tape.is_failing() => {
                 let missed = self.tape.stats().missed.as_secs_f64();
                 tracing::info!(mount = %name, missed_seconds = missed, "recording goes on");
                 self.failing = false;

@@ -369,6 +369,11 @@ impl Tape {
         self.stats
     }
 
+    /// Whether the disk failed and has not been tried again since.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.retry_at.is_some()
+    }
+
     /// The file being written.
     pub(crate) fn path(&self) -> Option<&Path> {
         self.segment.as_ref().map(Segment::path)

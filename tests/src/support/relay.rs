@@ -17,6 +17,9 @@ pub struct RelayOptions {
     /// Where to listen; a free port of 127.0.0.1 otherwise. For a relay that
     /// has to come back at the same address.
     pub listen: Option<SocketAddr>,
+    /// A program and its arguments that makes itself the relay (`exec "$@"`)
+    /// whose command follows; it runs in the data folder.
+    pub wrapper: Vec<String>,
 }
 
 /// A running relay, ended when dropped.
@@ -77,7 +80,11 @@ impl Relay {
     fn attempt(options: &RelayOptions) -> Result<Self, String> {
         let scratch = Scratch::new("relay");
         let address = options.listen.unwrap_or_else(free_address);
-        let mut program = Program::new(binary())
+        let mut command = options.wrapper.clone();
+        command.push(binary().to_string_lossy().into_owned());
+        let mut program = Program::new(&command[0])
+            .args(&command[1..])
+            .in_dir(scratch.path())
             .arg("serve")
             .args(["--listen", &address.to_string()])
             .arg("--data-dir")
