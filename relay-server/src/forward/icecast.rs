@@ -94,7 +94,7 @@ async fn session(
         "PUT {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: Seamcast/{}\r\nContent-Type: {}\r\n\
          Ice-Public: 0\r\nExpect: 100-continue\r\nConnection: close\r\n",
         env!("CARGO_PKG_VERSION"),
-        kind.split(';').next().unwrap_or(kind),
+        kind,
     );
     if let Some(user) = user {
         head.push_str(&format!("Authorization: Basic {user}\r\n"));

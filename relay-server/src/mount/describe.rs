@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use super::log::Status;
 use super::{Mount, Phase};
 
-/// Content-Type of a plain stream.
+/// Content-Type of a plain stream. Without `codecs=opus`: Icecast as a target
+/// and icecast-metadata-player as a listener do not know the type with it.
 pub fn container_type(container: &str) -> &'static str {
     match container {
-        "ogg" => "audio/ogg; codecs=opus",
+        "ogg" => "audio/ogg",
         _ => "audio/mpeg",
     }
 }

@@ -36,6 +36,8 @@ const ways = {
   },
   async peer({ script: src }) {
     await script(src);
+    // It makes its AudioContext at the first gesture, and decodes Opus for it.
+    document.dispatchEvent(new Event('mousedown'));
     let player;
     return {
       async play(url) {
