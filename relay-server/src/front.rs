@@ -114,8 +114,17 @@ async fn greet(relay: &Arc<Relay>, socket: TcpStream, peer: SocketAddr) -> io::R
     }
 }
 
-async fn connection(relay: &Arc<Relay>, mut socket: Link, peer: SocketAddr) -> io::Result<()> {
-    let mut received = BytesMut::with_capacity(2048);
+async fn connection(relay: &Arc<Relay>, socket: Link, peer: SocketAddr) -> io::Result<()> {
+    requests(relay, socket, BytesMut::with_capacity(2048), peer).await
+}
+
+/// Serves what comes on a connection, of which `received` has been read.
+pub(crate) async fn requests(
+    relay: &Arc<Relay>,
+    mut socket: Link,
+    mut received: BytesMut,
+    peer: SocketAddr,
+) -> io::Result<()> {
     // libshout asks with `OPTIONS *` and a poke before it sends its request.
     for _ in 0..8 {
         let limit = relay.config().head_timeout;
@@ -154,7 +163,13 @@ async fn connection(relay: &Arc<Relay>, mut socket: Link, peer: SocketAddr) -> i
                 tracing::warn!(%peer, "{why}");
                 return refuse(socket, 400, why).await;
             }
-            Verdict::Http => return http::serve(relay, Rewind::new(socket, received), peer).await,
+            Verdict::Http => {
+                if let Err(fault) = head::check(&received) {
+                    tracing::warn!(%peer, "request refused: {fault}");
+                    return refuse(socket, fault.status(), &fault.to_string()).await;
+                }
+                return http::serve(relay, Rewind::new(socket, received), peer).await;
+            }
         }
     }
     Ok(())

@@ -115,6 +115,70 @@ fn errors_name_mount_value_and_remedy() {
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
 }
 
+/// Heads that no handler sees are answered with the reason, too.
+#[test]
+fn heads_out_of_order_are_told_why() {
+    let relay = Relay::with_config("");
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(200));
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(20_000));
+    for (head, status, part) in [
+        ("GET /healthz HTTP/1.1\r\n\r\n", 400, "no host header"),
+        (
+            "GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+            400,
+            "2 host headers",
+        ),
+        ("GET /healthz HTTP/1.0\r\n\r\n", 200, "ok"),
+        ("GET /healthz HTTP/9.1\r\n\r\n", 400, "HTTP/9.1"),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n",
+            400,
+            "no colon",
+        ),
+        (&many, 431, "at most 100"),
+        (&long, 431, "longer than 16384"),
+    ] {
+        let answer = exchange(&relay, head.as_bytes());
+        let first = &head[..30.min(head.len())];
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} "))
+                || answer.starts_with(&format!("HTTP/1.0 {status} ")),
+            "{first}: {answer}"
+        );
+        assert!(answer.contains(part), "{first}: {answer}");
+    }
+}
+
+/// A client or proxy that keeps connections alive may publish on one that has
+/// served other requests.
+#[test]
+fn a_source_request_may_follow_others() {
+    let relay = Relay::with_config("");
+    let audio = opus();
+    let password = Relay::PASSWORD;
+    for (request, name) in [
+        ("SOURCE /late.opus HTTP/1.0", "/late.opus"),
+        ("PUT /later.opus HTTP/1.1", "/later.opus"),
+    ] {
+        let mut socket = TcpStream::connect(relay.address).expect("connect");
+        socket
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            .expect("first");
+        let mut first = [0; 4];
+        std::io::Read::read_exact(&mut socket, &mut first).expect("answer");
+        // The body follows at once, as that of a client in a hurry.
+        let head = format!("{request}\r\nAuthorization: Bearer {password}\r\n\r\n");
+        socket.write_all(head.as_bytes()).expect("head");
+        socket.write_all(&audio).expect("body");
+        socket.shutdown(std::net::Shutdown::Write).expect("end");
+        let answer = read_for(&mut socket, Duration::from_secs(20));
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(answer.contains(" 200 OK\r\nServer: Seamcast"), "{answer}");
+        let mount = relay_common::mount(&relay, name);
+        assert!(mount["media_time"].as_f64() > Some(0.99), "{mount}");
+    }
+}
+
 /// A body that never comes holds a connection no longer than a head may take.
 #[test]
 fn bodies_of_api_requests_have_a_time_limit() {

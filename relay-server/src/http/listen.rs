@@ -17,7 +17,9 @@ use sha1::{Digest, Sha1};
 use super::{Connection, api, error, method_not_allowed, pages, policy};
 use crate::config::{self, JoinDefault};
 use crate::fanout::{Framing, ListenerRequest, Mode};
-use crate::ingest::{framed, socket};
+use crate::front;
+use crate::ingest::head::Head;
+use crate::ingest::{framed, raw, socket};
 use crate::link::Link;
 use crate::mount::log::JoinFrom;
 use crate::mount::{self, Mount, container_type, find, parse_query, percent_decode};
@@ -41,6 +43,8 @@ pub(crate) enum TakeOver {
         head: String,
         request: Box<crate::ingest::feed::Request>,
     },
+    /// A source whose body has no framing that hyper knows.
+    Unframed(Box<Head>),
 }
 
 /// Goes on with a connection that left hyper.
@@ -61,6 +65,13 @@ pub(super) async fn enter(
         TakeOver::Source { head, request } => {
             socket::serve(&connection.relay, socket, received, &head, *request).await
         }
+        TakeOver::Unframed(head) => {
+            let Connection { relay, peer, .. } = connection;
+            match raw::serve_head(relay, socket, received, &head, *peer).await? {
+                Some((socket, rest)) => Box::pin(front::requests(relay, socket, rest, *peer)).await,
+                None => Ok(()),
+            }
+        }
     }
 }
 
@@ -69,6 +80,16 @@ pub(super) async fn resource(connection: Connection, request: Request<Body>) -> 
     let Some(path) = percent_decode(request.uri().path(), false) else {
         return api::no_such_mount(request.uri().path());
     };
+    let (parts, body) = request.into_parts();
+    match Head::of(&parts) {
+        Some(Ok(head)) => {
+            let plan = TakeOver::Unframed(Box::new(head));
+            return connection.take_over(plan).await;
+        }
+        Some(Err(why)) => return error(StatusCode::BAD_REQUEST, "bad_request", &why.to_string()),
+        None => {}
+    }
+    let request = Request::from_parts(parts, body);
     match *request.method() {
         Method::GET | Method::HEAD => get(&connection, &path, &request.into_parts().0).await,
         Method::PUT | Method::POST => framed::serve(&connection, request).await,

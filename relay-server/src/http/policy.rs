@@ -3,10 +3,11 @@
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
 use super::Connection;
 use crate::config::Config;
+use crate::mount;
 
 /// Request headers that pages may send, and answer headers they may read.
 const ALLOW_HEADERS: &str = "Authorization, Content-Type, Range, If-Range, Icy-MetaData";
@@ -86,12 +87,29 @@ fn is_limit(error: &axum::Error) -> bool {
         .is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
 }
 
+/// RFC 9112 §3.2: a request of HTTP/1.1 has one Host header. Sources are let
+/// through without: their clients are many, and no two alike.
+fn host_fault(request: &Request) -> Option<String> {
+    let source = matches!(request.method().as_str(), "PUT" | "POST" | "SOURCE")
+        && !mount::is_reserved(request.uri().path());
+    if source || request.version() != Version::HTTP_11 {
+        return None;
+    }
+    match request.headers().get_all(header::HOST).iter().count() {
+        1 => None,
+        0 => Some("the request has no host header; send one, or use HTTP/1.0".to_owned()),
+        n => Some(format!("the request has {n} host headers; send one")),
+    }
+}
+
 /// Answers preflights and adds the headers to every answer.
 pub(super) async fn headers(connection: Connection, request: Request, next: Next) -> Response {
     let config = connection.relay.config();
     let origin = allow_origin(&config, request.headers());
     let preflight = request.method() == Method::OPTIONS;
-    let mut response = if preflight {
+    let mut response = if let Some(why) = host_fault(&request) {
+        super::error(StatusCode::BAD_REQUEST, "bad_request", &why)
+    } else if preflight {
         StatusCode::NO_CONTENT.into_response()
     } else {
         next.run(request).await

@@ -6,6 +6,8 @@ use crate::mount::{self, Target};
 
 /// Most bytes of a request head.
 pub const MAX_HEAD: usize = 16 * 1024;
+/// Longest method; what is longer before the first space is no request.
+const MAX_METHOD: usize = 32;
 /// Most header lines.
 pub const MAX_HEADERS: usize = 100;
 
@@ -16,7 +18,7 @@ pub enum Verdict {
     More,
     /// Ours; the head is this many bytes long, blank line included.
     Source(usize),
-    /// hyper's.
+    /// hyper's, if [`check`] has no objection: its head is whole, or can never be one.
     Http,
     /// Nobody's: the head is longer than [`MAX_HEAD`].
     TooLong,
@@ -123,7 +125,8 @@ pub fn sniff(bytes: &[u8]) -> Verdict {
         return Verdict::More;
     }
     let ours = always.iter().any(|word| starts(word));
-    if !ours && !body.iter().any(|word| starts(word)) {
+    let method = rest.split(|b| *b == b' ').next().unwrap_or_default();
+    if method.len() > MAX_METHOD || !method.iter().copied().all(is_token) {
         return Verdict::Http;
     }
     let Some(end) = head_end(rest) else {
@@ -136,11 +139,34 @@ pub fn sniff(bytes: &[u8]) -> Verdict {
     if skipped + end > MAX_HEAD {
         return Verdict::TooLong;
     }
-    if ours || unframed_source(&rest[..end]) {
+    let may_be = body.iter().any(|word| starts(word));
+    if ours || may_be && unframed_source(&rest[..end]) {
         Verdict::Source(skipped + end)
     } else {
         Verdict::Http
     }
+}
+
+/// Finds fault with the head of a request that is no source's. hyper finds the
+/// same faults, but answers without a word of why.
+///
+/// # Errors
+/// When it is malformed.
+pub fn check(bytes: &[u8]) -> Result<(), HeadError> {
+    let skipped = bytes
+        .iter()
+        .take_while(|b| matches!(b, b'\r' | b'\n'))
+        .count();
+    let mut lines = lines(&bytes[skipped..]);
+    let first = lines.next().unwrap_or_default();
+    let words: Vec<&str> = first.split(' ').collect();
+    let sound = matches!(words[..], [method, target, "HTTP/1.0" | "HTTP/1.1"]
+        if !method.is_empty() && method.bytes().all(is_token)
+            && !target.is_empty() && target.bytes().all(|b| b > b' ' && b != 0x7f));
+    if !sound {
+        return Err(HeadError::RequestLine(shorten(&first)));
+    }
+    check_framing(&parse_headers(lines)?)
 }
 
 /// Length of the head including its blank line, CRLF or bare LF.
@@ -245,14 +271,40 @@ impl Head {
             Target::parse(target).map_err(HeadError::Mount)?
         };
         let headers = parse_headers(lines)?;
-        let head = Self {
+        check_framing(&headers)?;
+        Ok(Self {
             method,
             target,
             version,
             headers,
+        })
+    }
+
+    /// The same of a request that hyper has read, when its body has no framing
+    /// that hyper knows: one that is not the first on its connection. `None`
+    /// when it has.
+    pub(crate) fn of(request: &http::request::Parts) -> Option<Result<Self, HeadError>> {
+        let header = |name| request.headers.get(name);
+        let framed = header(http::header::TRANSFER_ENCODING).is_some()
+            || header(http::header::CONTENT_LENGTH).is_some_and(|length| length != "0");
+        let method = match request.method.as_str() {
+            "SOURCE" => Method::Source,
+            "PUT" if !framed => Method::Put,
+            "POST" if !framed => Method::Post,
+            _ => return None,
         };
-        head.check_framing()?;
-        Ok(head)
+        let target = Target::parse(&request.uri.to_string()).map_err(HeadError::Mount);
+        let headers = request.headers.iter();
+        let headers = headers.map(|(name, value)| (name.to_string(), text(value.as_bytes())));
+        Some(target.map(|target| Self {
+            method,
+            target,
+            version: match request.version {
+                http::Version::HTTP_11 => Version::Http11,
+                _ => Version::Http10,
+            },
+            headers: headers.collect(),
+        }))
     }
 
     /// The first header called `name` (lower case).
@@ -293,30 +345,36 @@ impl Head {
             Version::Http10 | Version::Ice10 => said("keep-alive"),
         }
     }
+}
 
-    fn check_framing(&self) -> Result<(), HeadError> {
-        let count = |name: &str| self.headers.iter().filter(|(key, _)| key == name).count();
-        let lengths = count("content-length");
-        if lengths > 0 && count("transfer-encoding") > 0 {
-            return Err(HeadError::Framing(
-                "content-length and transfer-encoding together; send one of them".into(),
-            ));
-        }
-        if lengths > 1 {
-            return Err(HeadError::Framing(format!(
-                "{lengths} content-length headers"
-            )));
-        }
-        if let Some(length) = self.header("content-length")
-            && length.parse::<u64>().is_err()
-        {
-            return Err(HeadError::Framing(format!(
-                "content-length {:?} is not a number",
-                shorten(length)
-            )));
-        }
-        Ok(())
+/// RFC 9112 §6.3: a length that is one, and not beside chunks.
+fn check_framing(headers: &[(String, String)]) -> Result<(), HeadError> {
+    let values = |name: &'static str| headers.iter().filter(move |(key, _)| key == name);
+    let lengths = values("content-length").count();
+    if lengths > 0 && values("transfer-encoding").count() > 0 {
+        return Err(HeadError::Framing(
+            "content-length and transfer-encoding together; send one of them".into(),
+        ));
     }
+    if lengths > 1 {
+        return Err(HeadError::Framing(format!(
+            "{lengths} content-length headers; send one"
+        )));
+    }
+    if let Some((_, length)) = values("content-length").next()
+        && length.parse::<u64>().is_err()
+    {
+        return Err(HeadError::Framing(format!(
+            "content-length {:?} is not a number",
+            shorten(length)
+        )));
+    }
+    Ok(())
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(&byte)
 }
 
 /// Header lines up to the blank one. Names are folded to lower case.
@@ -329,8 +387,7 @@ fn parse_headers(lines: impl Iterator<Item = String>) -> Result<Vec<(String, Str
         let wrong = || HeadError::Header(shorten(&line));
         let (name, value) = line.split_once(':').ok_or_else(wrong)?;
         // RFC 9112 §5.1: no space before the colon, no folded lines.
-        let token = |c: char| c.is_ascii_graphic() && !"\"(),/:;<=>?@[\\]{}".contains(c);
-        if name.is_empty() || !name.chars().all(token) {
+        if name.is_empty() || !name.bytes().all(is_token) {
             return Err(wrong());
         }
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));

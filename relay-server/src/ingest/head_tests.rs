@@ -93,7 +93,8 @@ fn framed_bodies_and_own_routes_are_hypers() {
         let head = format!("POST {own} HTTP/1.1\r\nHost: x\r\n\r\n");
         assert_eq!(sniff(head.as_bytes()), Verdict::Http, "{own}");
     }
-    assert_eq!(sniff(b"GET"), Verdict::Http);
+    assert_eq!(sniff(b"GET / HTTP/1.1\r\nHost: x\r\n"), Verdict::More);
+    assert_eq!(sniff(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"), Verdict::Http);
     assert_eq!(sniff(b"\x16\x03\x01"), Verdict::Http);
     assert_eq!(
         sniff(b"OPTIONS /api/mounts HTTP/1.1\r\n\r\n"),
@@ -131,6 +132,38 @@ fn hostile_heads_are_refused() {
             "{bad}"
         );
     }
+}
+
+#[test]
+fn faults_of_other_requests_are_told() {
+    for sound in [
+        CURL_T,
+        "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        "\r\nGET http://x/a?b=%20c HTTP/1.0\n\n",
+        "OPTIONS /api/mounts HTTP/1.1\r\nx: \u{e9}\r\n\r\n",
+    ] {
+        assert_eq!(sniff(sound.as_bytes()), Verdict::Http, "{sound}");
+        assert_eq!(check(sound.as_bytes()), Ok(()), "{sound}");
+    }
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(101));
+    for (bad, status, word) in [
+        ("\x16\x03\x01", 400, "PUT /mount HTTP/1.1"),
+        ("PRI * HTTP/2.0\r\n\r\n", 400, "HTTP/2.0"),
+        ("GET /a b HTTP/1.1\r\n\r\n", 400, "/a b"),
+        ("GET / HTTP/1.1\r\nno colon\r\n\r\n", 400, "no colon"),
+        ("GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400, "\"x\""),
+        (&many, 431, "at most 100"),
+    ] {
+        assert_eq!(sniff(bad.as_bytes()), Verdict::Http, "{bad}");
+        let why = check(bad.as_bytes()).expect_err(bad);
+        assert_eq!(why.status(), status, "{bad}");
+        assert!(why.to_string().contains(word), "{why}");
+    }
+    // What never becomes a head is not waited for.
+    assert_eq!(sniff(&[b'a'; MAX_METHOD + 1]), Verdict::Http);
+    let mut long = b"GET / HTTP/1.1\r\nx: ".to_vec();
+    long.resize(MAX_HEAD + 1, b'a');
+    assert_eq!(sniff(&long), Verdict::TooLong);
 }
 
 #[test]

@@ -86,20 +86,30 @@ fn go_ahead(head: &Head) -> &'static str {
 /// follow on it.
 pub(crate) async fn serve(
     relay: &Arc<Relay>,
-    mut socket: Link,
+    socket: Link,
     received: BytesMut,
     head: &[u8],
     peer: SocketAddr,
 ) -> io::Result<Option<(Link, BytesMut)>> {
-    let head = match Head::parse(head) {
-        Ok(head) => head,
+    match Head::parse(head) {
+        Ok(head) => serve_head(relay, socket, received, &head, peer).await,
         Err(error) => {
             tracing::warn!(%peer, "source request refused: {error}");
             front::refuse(socket, error.status(), &error.to_string()).await?;
-            return Ok(None);
+            Ok(None)
         }
-    };
-    if let Plan::Interim { answer, keep } = plan(&head) {
+    }
+}
+
+/// The same for a head that has been read.
+pub(crate) async fn serve_head(
+    relay: &Arc<Relay>,
+    mut socket: Link,
+    received: BytesMut,
+    head: &Head,
+    peer: SocketAddr,
+) -> io::Result<Option<(Link, BytesMut)>> {
+    if let Plan::Interim { answer, keep } = plan(head) {
         socket.write_all(answer.as_bytes()).await?;
         if keep {
             return Ok(Some((socket, received)));
@@ -128,7 +138,7 @@ pub(crate) async fn serve(
         }
         return Ok(None);
     }
-    socket.write_all(go_ahead(&head).as_bytes()).await?;
+    socket.write_all(go_ahead(head).as_bytes()).await?;
     let outcome = take(feed, &mut socket, received).await;
     // Only a client that was told to continue still waits for its answer.
     let answered = !head.expects_continue() || head.method == Method::Source;
