@@ -214,7 +214,9 @@ fn a_new_certificate_is_served_after_a_hangup_and_nobody_is_dropped() {
 
     source.write_all(rest).expect("sent");
     source.shutdown(std::net::Shutdown::Write).expect("an end");
-    listener.read_to_end(&mut heard).expect("a proper end");
+    let ended = listener.read_to_end(&mut heard);
+    let log = relay.process.stderr();
+    assert!(ended.is_ok(), "{} bytes, {ended:?}: {log}", heard.len());
     let heard = body(&heard).len();
     assert!(heard > bytes.len() * 9 / 10, "{heard} of {}", bytes.len());
 }

@@ -129,11 +129,14 @@ impl Pipe {
         }
     }
 
-    /// Ends the sending side.
-    pub(super) fn shut_down(&mut self) {
+    /// Ends the sending side; false when that has to wait for the socket.
+    pub(super) fn shut_down(&mut self) -> bool {
         match self {
-            // It fails when the peer is gone, which reading will tell.
-            Self::Tcp(socket) => drop(socket.shutdown(std::net::Shutdown::Write)),
+            Self::Tcp(socket) => {
+                // It fails when the peer is gone, which reading will tell.
+                let _ = socket.shutdown(std::net::Shutdown::Write);
+                true
+            }
             Self::Tls(tls) => tls.shut_down(),
         }
     }

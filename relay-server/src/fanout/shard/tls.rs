@@ -23,12 +23,19 @@ impl Tls {
         &mut self.socket
     }
 
-    /// Ends the sending side (RFC 8446 §6.1), as far as the socket takes it.
-    pub(super) fn shut_down(&mut self) {
+    /// Ends the sending side (RFC 8446 §6.1). False while the socket is too full
+    /// for the alert: without it, the peer would take the end for a cut.
+    pub(super) fn shut_down(&mut self) -> bool {
         self.connection.send_close_notify();
+        if self
+            .flush()
+            .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        {
+            return false;
+        }
         // It fails when the peer is gone, which reading will tell.
-        let _ = self.flush();
         let _ = self.socket.shutdown(std::net::Shutdown::Write);
+        true
     }
 }
 

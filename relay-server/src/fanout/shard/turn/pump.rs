@@ -95,8 +95,8 @@ pub(super) fn pump(
                 // A WebSocket ends when the peer's Close has come (RFC 6455 §7.1.1): an end that
                 // comes with the handshake makes Firefox forget all that was sent between.
                 if !conn.shut && !conn.session.framing().is_ws() {
-                    conn.shut = true;
-                    conn.pipe.shut_down();
+                    conn.shut = conn.pipe.shut_down();
+                    conn.blocked = !conn.shut;
                 }
                 return Ok(Pumped::Idle);
             }
