@@ -120,15 +120,17 @@ impl Shard {
             for slot in grown {
                 self.grown(now, slot);
             }
+            for event in &events {
+                if event.token() != WAKE {
+                    self.event(now, event);
+                }
+            }
+            // After the events: a listener that comes may get the place of one that has just
+            // left, and what was seen of that one's socket is not about it.
             let commands = std::mem::take(&mut *lock(&self.mailbox.commands));
             for command in commands {
                 if !self.obey(now, command) {
                     return;
-                }
-            }
-            for event in &events {
-                if event.token() != WAKE {
-                    self.event(now, event);
                 }
             }
             for key in std::mem::take(&mut self.again) {
