@@ -48,12 +48,10 @@ impl Schedule {
         self.next = None;
     }
 
-    /// Goes on from output frame `output` although the one before it was not
-    /// the last handed out (a skip).
-    pub fn splice(&mut self, output: u64) {
-        if let Some(next) = &mut self.next {
-            next.1 = output;
-        }
+    /// Goes on from output frame `output` at context frame `context`, although the
+    /// one before it was not the last handed out (a skip).
+    pub fn splice(&mut self, context: u64, output: u64) {
+        self.next = Some((context, output));
     }
 
     /// Whether it was started and not stopped.

@@ -109,8 +109,9 @@ export class Core {
     this.#most = latency[1];
     // At once: a socket handed over delivers from now on, and a new one takes its time as the module does.
     if (source) {
-      // Of the backlog that a mount gives otherwise, more than a live player may hold would only be skipped.
-      const query = { mode, ...(mode === 'live' && latency[1] < BACKLOG && { burst: latency[1] }) };
+      // Of the backlog that a mount gives otherwise, more than a live player may hold would only be skipped; chunks and what
+      // lies between a block and its start come on top.
+      const query = { mode, ...(mode === 'live' && latency[1] < BACKLOG && { burst: Math.max(latency[0], latency[1] / 2) }) };
       this.#link = new Link(source, { query, backoff: reconnect === false ? null : new Backoff(reconnect) }, this.#host);
       this.#link.connect();
     }

@@ -52,7 +52,8 @@ pub(super) struct Input {
     generation: Option<u32>,
     container: Option<Container>,
     gap: bool,
-    framed: bool,
+    /// Chunks of a mount are what comes, and say where they belong.
+    pub(super) framed: bool,
     ended: bool,
     pub(super) bytes: u64,
 }

@@ -54,6 +54,8 @@ const TARGET_STEP: f64 = 10.0;
 const PRE_ROLL: MediaDuration = MediaDuration::from_millis(100);
 /// Polls for which a skip may wait for a quiet spot.
 const SKIP_PATIENCE: u32 = 40;
+/// Live, with a latency bound: least excess over it that is left out at a quiet spot, in milliseconds.
+const QUIET_SKIP_MS: f64 = 20.0;
 
 /// See the module's documentation.
 #[derive(Debug)]

@@ -134,8 +134,18 @@ impl Engine {
                 let exact = self.mode == Mode::Complete && rate > 1.0 - MAX_DEVIATION - 1e-9;
                 self.render.set_rate(if exact { 1.0 } else { rate });
                 self.skip_waited = 0;
+                // What is a little over the bound goes where nobody hears it.
+                let over = self.prebuffer.over_bound(now, playhead_ms);
+                if self.input.framed
+                    && over > QUIET_SKIP_MS
+                    && let (_, Some(from)) = self.next_cut()
+                    && self.pcm.quiet(from, self.rate)
+                {
+                    self.prebuffer.on_skip();
+                    self.skip(playhead_ms + over);
+                }
             }
-            Decision::Skip { to_ms } => self.skip(to_ms, quiet),
+            Decision::Skip { to_ms } => self.skip(to_ms),
             Decision::Stall => {
                 let end = self.schedule.end();
                 self.resume = self.next_output();
@@ -189,12 +199,12 @@ impl Engine {
     }
 
     /// Goes on at `to_ms`, at a quiet spot or, failing that, after a while anywhere.
-    pub(super) fn skip(&mut self, to_ms: f64, quiet: bool) {
+    pub(super) fn skip(&mut self, to_ms: f64) {
         self.skip_waited += 1;
-        let (Some(context), Some(from)) = (self.schedule.end(), self.schedule.next_output()) else {
+        let (Some(context), Some(from)) = self.next_cut() else {
             return;
         };
-        if !quiet && self.skip_waited < SKIP_PATIENCE {
+        if self.skip_waited < SKIP_PATIENCE && !self.pcm.quiet(from, self.rate) {
             return;
         }
         let left = self.timeline.media_at(from);
@@ -219,8 +229,13 @@ impl Engine {
         if to <= from {
             return;
         }
+        if self.schedule.end() > Some(context) {
+            self.timeline.cut(context);
+            self.slots.clear();
+            self.events.push_back(Event::Cancel { frame: context });
+        }
         self.pcm.crossfade(from, to);
-        self.schedule.splice(to);
+        self.schedule.splice(context, to);
         self.timeline.anchor(context, to);
         let arrived = self.timeline.media_at(to);
         self.skipped += arrived.since(left).to_frames(self.rate).0;
@@ -228,6 +243,19 @@ impl Engine {
             from: left,
             to: arrived,
         });
+    }
+
+    /// Where the programme can go on elsewhere: context frame, and the output frame due there. A mount's
+    /// is taken back up to a lead from now, as what is to be left out is scheduled already; bytes
+    /// without a time of their own may be speech, of which what was handed out is said.
+    fn next_cut(&self) -> (Option<u64>, Option<u64>) {
+        let cut = self.frame + self.schedule.lead();
+        match self.schedule.end() {
+            Some(end) if end > cut && self.input.framed => {
+                (Some(cut), self.timeline.output_at(cut))
+            }
+            end => (end, self.schedule.next_output()),
+        }
     }
 
     /// Puts off what waits to be scheduled when the context, now at `frame`, has reached it

@@ -14,6 +14,11 @@ const RATE: u32 = 48_000;
 
 /// An Ogg/Opus stereo sine: header pages, then one page for each 100 ms.
 fn opus_pages(secs: f64) -> (Vec<u8>, Vec<Vec<u8>>) {
+    opus_pages_of(secs, |_| 0.5)
+}
+
+/// The same, as loud as `level` says of each second.
+fn opus_pages_of(secs: f64, level: impl Fn(f32) -> f32) -> (Vec<u8>, Vec<Vec<u8>>) {
     let mut spec = PageSpec {
         flags: PageFlags {
             bos: true,
@@ -36,7 +41,7 @@ fn opus_pages(secs: f64) -> (Vec<u8>, Vec<Vec<u8>>) {
         let pcm: Vec<f32> = (0..960)
             .flat_map(|i| {
                 let t = (packet * 960 + i) as f32 / RATE as f32;
-                let x = 0.5 * (std::f32::consts::TAU * 440.0 * t).sin();
+                let x = level(t) * (std::f32::consts::TAU * 440.0 * t).sin();
                 [x, -x]
             })
             .collect();
@@ -307,6 +312,63 @@ fn framed(pages: &[Vec<u8>], index: usize, flags: Flags) -> Vec<u8> {
         ingest_time: 0,
     };
     [&header.encode()[..], &pages[index]].concat()
+}
+
+/// A live mount's listener at `latency: {max}` that was 1.4 s behind for a join's burst: what it heard.
+fn late_listener(max_ms: f64, level: impl Fn(f32) -> f32, burst: usize) -> Sim {
+    let (headers, pages) = opus_pages_of(12.0, level);
+    let bound = Latency {
+        min_ms: 0.0,
+        max_ms,
+    };
+    let mut sim = Sim::new(Mode::Live, bound, RATE);
+    sim.engine.set_stretch(0.0);
+    sim.engine.config(3, Container::Ogg, &headers);
+    for index in 0..pages.len() {
+        sim.engine
+            .push_chunk(sim.now, &framed(&pages, index, Flags::SYNC));
+        sim.poll();
+        if index >= burst {
+            sim.advance(100);
+        }
+    }
+    sim
+}
+
+#[test]
+fn a_skip_takes_back_what_is_scheduled() {
+    let sim = late_listener(300.0, |_| 0.5, 14);
+    assert_eq!(sim.count(|e| matches!(e, Event::Skip { .. })), 1);
+    assert_eq!(sim.count(|e| matches!(e, Event::Waiting { .. })), 0);
+    let (from, to) = sim.engine.buffered(sim.frame);
+    let held = to.since(from).as_secs_f64();
+    assert!((0.0..0.3).contains(&held), "{held}");
+    // 440 Hz at a half moves by 0.029 a frame; crossfaded, by no more than a little.
+    let steps = sim.sound().windows(2).map(|w| (w[1] - w[0]).abs());
+    let worst = steps.fold(0f32, f32::max);
+    assert!(worst < 0.05, "{worst}");
+}
+
+#[test]
+fn a_little_over_the_bound_is_left_out_where_it_is_quiet() {
+    // Half a second of sound, half a second of silence.
+    let gated = |t: f32| if t % 1.0 < 0.5 { 0.5 } else { 0.0 };
+    let sim = late_listener(300.0, gated, 6);
+    let skipped: f64 = sim
+        .events
+        .iter()
+        .map(|e| match e {
+            Event::Skip { from, to } => to.since(*from).as_secs_f64(),
+            _ => 0.0,
+        })
+        .sum();
+    assert!((0.2..0.5).contains(&skipped), "{skipped}");
+    let (from, to) = sim.engine.buffered(sim.frame);
+    let held = to.since(from).as_secs_f64();
+    assert!((0.15..0.32).contains(&held), "{held}");
+    // Of the sound nothing is missing: twelve halves of a second.
+    let loud = sim.sound().iter().filter(|x| x.abs() > 0.01).count() as f64 / f64::from(RATE);
+    assert!((loud - 5.9).abs() < 0.15, "{loud}");
 }
 
 #[test]

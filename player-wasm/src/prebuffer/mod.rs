@@ -332,6 +332,22 @@ impl Prebuffer {
         }
     }
 
+    /// Live: by how many ms the margin of a playhead lies over the latency bound; at most 0 where there is none.
+    pub fn over_bound(&self, now_ms: f64, playhead_ms: f64) -> f64 {
+        if self.mode == Mode::Complete || self.ended || self.arrivals.trend() < -FASTER {
+            return 0.0;
+        }
+        let playhead = self.gaps.contiguous(playhead_ms);
+        let held = self.arrivals.head() - playhead;
+        let bound = self.latency.max_ms - self.arrivals.page_ms();
+        (now_ms - playhead - self.arrivals.base()).min(held) - bound.max(0.0)
+    }
+
+    /// Media was left out, and not because a decision said so.
+    pub fn on_skip(&mut self) {
+        self.drift.on_discontinuity();
+    }
+
     /// Margin of a first start on a path that is no wire: twice as much when stretching cannot add to it later.
     #[inline(never)]
     fn start_margin(&self) -> f64 {
