@@ -10,6 +10,8 @@ export const now = () => performance.now();
 const MAX_LAG = 250;
 /** How long an observation counts, milliseconds. */
 const WINDOW = 1000;
+/** What a device takes before it starts, milliseconds: a context says `running` up to 200 ms earlier, and its clock stands there. */
+const FIRST = 15;
 
 /**
  * Where the audio thread is, which what can be read of its clock may be behind: the greatest
@@ -20,11 +22,14 @@ export class Clock {
   /** Greatest reading less wall clock in this window and the one before, ms. */
   #newest = -Infinity;
   #before = -Infinity;
+  /** Where it stood, ms. */
+  #stood = 0;
 
   /** @param {number} ms The audio clock as read now. @param {boolean} running */
   at(ms, running) {
     const wall = now();
-    if (!running) {
+    if (!running) this.#stood = ms;
+    if (ms < this.#stood + FIRST) {
       this.#newest = this.#before = -Infinity;
       return ms;
     }

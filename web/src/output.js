@@ -13,19 +13,25 @@ const FADE = 0.012;
 const MEMORY = 6;
 /** For how long a clock that has just begun is watched, milliseconds. */
 const EVEN_MS = 30;
+/** Frames that a device may have taken before it starts. */
+const MOVES = 720;
 /** How far off a cut has to lie for a worklet to hear of it in time, seconds. */
 const CUT = 0.015;
 
 /** A running context whose clock stands still this long is broken. */
 const FROZEN_MS = 4000;
-/** How long to wait for a context to run before calling it blocked, before any gesture and after one. */
-const PATIENCE_MS = [1000, 3000];
+/** How long to wait for a context to run before calling it blocked, before any gesture, and after one. */
+const PATIENCE_MS = 1000;
+const LONGER_MS = 3000;
+
+/** @param {number} ms */
+const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
 /** Whether this page has Web Audio. */
 export const hasWebAudio = () => typeof AudioContext !== 'undefined';
 
-/** Whether this page may have worklets. */
-export const hasWorklet = () => typeof AudioWorkletNode !== 'undefined' && globalThis.isSecureContext === true;
+/** Whether this page may have worklets: only secure contexts see the name. */
+export const hasWorklet = () => typeof AudioWorkletNode !== 'undefined';
 
 /** Whether memory can be shared with one. */
 export const hasMemory = () => globalThis.crossOriginIsolated === true && typeof SharedArrayBuffer !== 'undefined';
@@ -38,7 +44,8 @@ export class Output {
   shift = 0;
   starved = 0;
   #clock = new Clock();
-  #settled = false;
+  /** @type {Promise<void> | undefined} */
+  #settled;
   /** What may still be cancelled. @type {{node: AudioBufferSourceNode, at: number, end: number}[]} */
   #sources = [];
   /** @type {AudioWorkletNode | null} */
@@ -158,9 +165,9 @@ export class Output {
    */
   async resume(gesture = /** @type {any} */ (globalThis.navigator)?.userActivation?.hasBeenActive) {
     // A blocked resume() stays pending rather than failing.
-    const late = new Promise((resolve) => { setTimeout(resolve, PATIENCE_MS[gesture ? 1 : 0]); });
-    await Promise.race([this.context.resume().catch(() => {}), late]);
-    if (this.running && !this.#settled && !this.#way) await this.#settle();
+    await Promise.race([this.context.resume().catch(() => {}), sleep(gesture ? LONGER_MS : PATIENCE_MS)]);
+    // Nothing is late of a clock that has not begun: what is to be heard may begin with it.
+    if (this.running && !this.#way && this.reached > MOVES) await (this.#settled ??= this.#settle());
     return this.running;
   }
 
@@ -168,14 +175,13 @@ export class Output {
   async #settle() {
     const begun = now();
     for (let wall = begun, since = begun, most = -Infinity; wall - since < EVEN_MS && wall - begun < 10 * EVEN_MS;) {
-      await new Promise((resolve) => { setTimeout(resolve, EVEN_MS / 6); });
+      await sleep(EVEN_MS / 6);
       wall = now();
       const { frame, reached } = this;
       const ahead = frame / this.rate * 1000 - wall;
       if (ahead > most + 3 || frame - reached > EVEN_MS / 2000 * this.rate) since = wall;
       most = Math.max(most, ahead);
     }
-    this.#settled = true;
   }
 
   /** Whether the clock of a context of our own stands although it is to move. @param {boolean} needed */
@@ -192,7 +198,7 @@ export class Output {
     this.node.disconnect();
     if (!this.owned || this.context.state === 'closed') return;
     // What the context has rendered is still on its way to the ear.
-    await new Promise((resolve) => { setTimeout(resolve, this.delay * 1000); });
+    await sleep(this.delay * 1000);
     await this.context.close();
   }
 }

@@ -132,8 +132,7 @@ export class Player extends EventTarget {
   async #begin() {
     const generation = this.#load;
     try {
-      const output = this.#stage.open();
-      const [core, allowed] = await Promise.all([this.#prepare(), output.resume()]);
+      const [core, allowed] = await Promise.all([this.#prepare(), this.#stage.output?.resume()]);
       if (generation !== this.#load || this.#paused) return;
       if (!allowed) {
         this.#paused = true;
@@ -347,7 +346,6 @@ export class Player extends EventTarget {
   /** @param {number} load @returns {Promise<Core | Remote>} */
   async #start(load) {
     const { mode, latency, stretch, reconnect, wasmUrl } = this.#options;
-    this.#stage.open();
     const options = { source: this.#source, mode, latency, stretch, reconnect, wasmUrl: wasmUrl && new URL(wasmUrl, globalThis.document?.baseURI).href };
     const worker = await this.#stage.worker(options);
     if (load !== this.#load) throw domError('the source was changed', 'AbortError');

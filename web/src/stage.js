@@ -2,6 +2,7 @@
 /** What a player has whatever its source: the output, made when first needed, and perhaps a worker. */
 import { Output, hasWorklet } from './output.js';
 import { spawn } from './remote.js';
+import { load } from './wasm.js';
 
 export class Stage {
   /** @type {Output | null} */
@@ -35,14 +36,19 @@ export class Stage {
   }
 
   /**
-   * A worker for a source, once there is a worklet to be fed from it; nothing where that is not wanted, or the browser or
-   * its policy does not let us.
+   * Opens, and makes a worker for a source, once there is a worklet to be fed from it; none where that is not wanted, or the
+   * browser or its policy does not let us. Making a context may take long: what has to be downloaded comes meanwhile.
    * @param {import('./core.js').Options} options
    */
   async worker({ source, wasmUrl }) {
     const { output = 'buffers', thread, workerUrl, workletUrl } = this.#options;
     // A socket or stream handed over lives on this thread, and delivers from now on.
-    if (output === 'buffers' || thread === 'main' || !hasWorklet() || (source && typeof source !== 'string')) return null;
+    if (output === 'buffers' || thread === 'main' || !hasWorklet() || (source && typeof source !== 'string')) {
+      // The core tells a failure.
+      load(wasmUrl).catch(() => {});
+      this.open();
+      return null;
+    }
     const [worker, way] = await Promise.all([this.#worker ??= spawn(workerUrl, wasmUrl), this.open().worklet(workletUrl).catch(() => null)]);
     return way && worker;
   }
