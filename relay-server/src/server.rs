@@ -128,6 +128,10 @@ impl Relay {
             tracing::warn!("a change of {keys} takes effect at the next start only");
         }
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        let config = self.config();
+        for mount in self.mounts.all() {
+            mount.reconfigure(input::settings_of(&config, &mount.name));
+        }
         let relay = self.clone();
         tokio::spawn(async move { input::apply(&relay).await });
         Ok(())

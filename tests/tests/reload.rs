@@ -3,7 +3,8 @@
 
 mod relay_common;
 
-use std::net::UdpSocket;
+use std::io::Write as _;
+use std::net::{TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use relay_common::{Socket, mount};
@@ -159,6 +160,70 @@ fn inputs_and_forwards_change_and_the_others_run_on() {
             _ => {}
         }
     }
+}
+
+/// A source of silence, `secs` of it at once; it stays until it is dropped.
+fn silence(relay: &Relay, query: &str, secs: usize) -> TcpStream {
+    let mut source = TcpStream::connect(relay.address).expect("connected");
+    let head = format!(
+        "PUT /live.opus?format=s16le&rate=48000&channels=1{query} HTTP/1.1\r\nHost: x\r\n\
+         Authorization: Bearer {}\r\n\r\n",
+        Relay::PASSWORD
+    );
+    source.write_all(head.as_bytes()).expect("head");
+    source.write_all(&vec![0; 96_000 * secs]).expect("audio");
+    source
+}
+
+#[test]
+fn properties_of_a_mount_change_while_it_runs() {
+    let mount_of =
+        |more: &str| format!("[[mount]]\npath = \"/live.opus\"\nsource_timeout = \"600s\"\n{more}");
+    let mut relay = Relay::with_config(&mount_of("max_listeners = 5\n"));
+    let first = silence(&relay, "&prebuffer=2s", 12);
+    let holds = |relay: &Relay, key: &str, value: f64| {
+        until(relay, key, || {
+            relay.fetch("/api/mounts/live.opus").0 == 200
+                && mount(relay, "/live.opus")[key].as_f64() == Some(value)
+        });
+    };
+    let reaches = |relay: &Relay, secs: f64| {
+        until(relay, "audio", || {
+            relay.fetch("/api/mounts/live.opus").0 == 200
+                && mount(relay, "/live.opus")["media_time"].as_f64() > Some(secs)
+        });
+    };
+    reaches(&relay, 11.8);
+    holds(&relay, "max_listeners", 5.0);
+    holds(&relay, "prebuffer", 2.0);
+    let mut listener = Socket::open(&relay, "/live.opus", Some("seamcast.v1"));
+    listener.control("config");
+    let before = mount(&relay, "/live.opus");
+
+    // The configuration's word counts at once, but not above the source's own.
+    let config =
+        mount_of("max_listeners = 1\nprebuffer = \"7s\"\nhistory = \"3s\"\npublic = false\n");
+    reload(&mut relay, &config, READ);
+    holds(&relay, "max_listeners", 1.0);
+    holds(&relay, "prebuffer", 2.0);
+    assert_eq!(relay.fetch("/live.opus").0, 503);
+    assert!(!relay.fetch("/api/mounts").1.contains("/live.opus"));
+
+    // So does that of a source that takes over, in the same programme.
+    let second = silence(&relay, "&max_listeners=3", 1);
+    reaches(&relay, 12.7);
+    holds(&relay, "max_listeners", 3.0);
+    holds(&relay, "prebuffer", 7.0);
+    let after = mount(&relay, "/live.opus");
+    assert_eq!(after["epoch"], before["epoch"]);
+    // The history is as short as is now wanted.
+    let seqs = |about: &Value| {
+        let of = |key: &str| about[key].as_u64().expect("a number");
+        of("head") - of("oldest")
+    };
+    assert!(seqs(&before) >= 110, "{before}");
+    assert!(seqs(&after) <= 40, "{after}");
+    drop((first, second));
 }
 
 #[test]

@@ -175,6 +175,11 @@ impl Mount {
     }
 }
 
+/// Whether a source's query can set a mount's property of this name.
+pub(crate) fn is_property(name: &str) -> bool {
+    mount_keys::mount_query_key(name).is_some()
+}
+
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {

@@ -39,7 +39,7 @@ pub(super) async fn mounts(connection: Connection, headers: HeaderMap, uri: http
         .mounts
         .all()
         .iter()
-        .filter(|mount| admin || mount.settings.public)
+        .filter(|mount| admin || mount.settings().public)
         .filter(|mount| mount.is_ready())
         .map(|mount| mount.describe())
         .collect();

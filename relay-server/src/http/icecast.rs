@@ -18,7 +18,7 @@ pub(super) async fn status(connection: Connection) -> Response {
         .mounts
         .all()
         .iter()
-        .filter(|mount| mount.settings.public && mount.is_live())
+        .filter(|mount| mount.settings().public && mount.is_live())
         .map(|mount| source(mount, &config.listen.to_string()))
         .collect();
     let body = json!({

@@ -133,14 +133,14 @@ async fn get(connection: &Connection, path: &str, request: &Parts) -> Response {
         return response;
     }
     let query = parse_query(request.uri.query().unwrap_or_default());
-    let mut listener = match Listener::read(&query, &mount.settings) {
+    let mut listener = match Listener::read(&query, &mount.settings()) {
         Ok(listener) => listener,
         Err(why) => return error(StatusCode::BAD_REQUEST, "bad_request", &why),
     };
     let full = |limit: u64, now: u64| limit > 0 && now >= limit;
     let stats = &mount.shared.stats;
     let now = stats.listeners.load(std::sync::atomic::Ordering::Relaxed);
-    if full(mount.settings.max_listeners, now)
+    if full(mount.settings().max_listeners, now)
         || full(config.max_listeners, connection.relay.fanout.count())
     {
         let why = format!(
@@ -292,7 +292,7 @@ fn stream_headers(mount: &Mount) -> Vec<(&'static str, String)> {
         ("X-Content-Type-Options", "nosniff".to_owned()),
     ];
     if let Some(source) = mount.source() {
-        let public = u8::from(mount.settings.public).to_string();
+        let public = u8::from(mount.settings().public).to_string();
         for (name, value) in [
             ("icy-name", source.name),
             ("icy-description", source.description),

@@ -78,7 +78,8 @@ impl Feed {
                     .map_err(|why| Refusal::new(415, why.0))
             });
         let feed = declared.and_then(|declared| {
-            Self::with_settings(relay, &name, settings, declared, request.info.clone())
+            let (info, asked) = (request.info.clone(), &request.target.query);
+            Self::source(relay, &name, settings, asked, declared, info)
         });
         feed.map_err(|refusal| refused(relay, &request, refusal))
     }
@@ -108,9 +109,22 @@ impl Feed {
         declared: Declared,
         info: SourceInfo,
     ) -> Result<Self, Refusal> {
+        Self::source(relay, name, settings, &[], declared, info)
+    }
+
+    fn source(
+        relay: &Arc<Relay>,
+        name: &str,
+        settings: crate::config::Mount,
+        asked: &[(String, String)],
+        declared: Declared,
+        info: SourceInfo,
+    ) -> Result<Self, Refusal> {
         let takeover = settings.takeover;
         let connect = |mount: &Mount| mount.connect(takeover);
-        Self::admit(relay, name, settings, declared, info, connect)
+        let feed = Self::admit(relay, name, settings.clone(), declared, info, connect)?;
+        feed.mount.adopt(settings, asked);
+        Ok(feed)
     }
 
     /// What plays on the mount while no source is there.
@@ -394,7 +408,7 @@ impl Feed {
 
     /// How long a pause must be for [`Feed::flush`].
     pub fn flush_after(&self) -> Duration {
-        self.mount.settings.chunk.max(Duration::from_millis(20))
+        self.mount.settings().chunk.max(Duration::from_millis(20))
     }
 }
 

@@ -105,7 +105,7 @@ async fn source(
         }
     }
     let mut feed = Feed::open(relay, request).map_err(Some)?;
-    let timeout = feed.mount.settings.source_timeout;
+    let timeout = feed.mount.settings().source_timeout;
     let flush_after = feed.flush_after();
     let mut total = 0_u64;
     let mut acked = (0_u64, Instant::now());

@@ -109,7 +109,7 @@ fn away(relay: &Relay) -> Vec<Away> {
         if !mount.is_over() && !found.iter().any(|away| away.name == mount.name) {
             found.push(Away {
                 name: mount.name.clone(),
-                settings: mount.settings.clone(),
+                settings: config::Mount::clone(&mount.settings()),
                 stays: false,
             });
         }

@@ -236,6 +236,12 @@ pub(crate) fn mount_settings(config: &config::Config, input: &Input) -> config::
     settings
 }
 
+/// Properties that the configuration gives the mount `name`.
+pub(crate) fn settings_of(config: &config::Config, name: &str) -> config::Mount {
+    let input = config.inputs.iter().find(|input| input.mount == name);
+    input.map_or_else(|| config.mount(name), |input| mount_settings(config, input))
+}
+
 /// How an input presents itself.
 pub(crate) fn info(input: &Input, peer: String) -> SourceInfo {
     SourceInfo {

@@ -1,31 +1,32 @@
 //! Mounts: their names, their stream log, their state and where they are kept.
 
+mod append;
 mod describe;
 pub mod log;
 mod name;
+mod properties;
 mod registry;
 mod state;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
-use seamcast_media::chunk::{Chunk, Output};
-use seamcast_media::demux::{Codec, Container, LinkConfig};
-use seamcast_media::units::MediaDuration;
-use seamcast_protocol::chunk::Flags;
+use seamcast_media::demux::Codec;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use crate::config;
 use crate::fanout::MountShared;
 use crate::ingest::session::Session;
-use log::{GenerationConfig, Limits, Log, NewChunk};
+use log::Log;
+use properties::Properties;
 
+pub(crate) use append::wall_clock_micros;
 pub use describe::container_type;
 pub use name::{
     Target, check_name, find, is_reserved, parse_query, percent_decode, percent_decode_bytes,
 };
+pub(crate) use properties::{duration, limits};
 pub use registry::{Full, Registry, TICK};
 pub use state::{Begin, Due, Phase, SourceId, State};
 
@@ -106,14 +107,13 @@ struct Inner {
 pub struct Mount {
     /// Its path, with the leading slash.
     pub name: String,
-    /// Its properties.
-    pub settings: config::Mount,
     /// What listeners read.
     pub log: Arc<Log>,
     /// The same as the fan-out knows it.
     pub shared: Arc<MountShared>,
     /// When it was made.
     pub created: SystemTime,
+    properties: RwLock<Properties>,
     inner: Mutex<Inner>,
     /// Whether there has been audio.
     ready: watch::Sender<bool>,
@@ -162,7 +162,7 @@ impl Mount {
     ) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),
-            settings,
+            properties: RwLock::new(Properties::new(settings)),
             log: shared.log.clone(),
             shared,
             created: SystemTime::now(),
@@ -263,106 +263,6 @@ impl Mount {
         Some(begin)
     }
 
-    /// Appends what a session has ready. False when the source is not on air.
-    pub(crate) fn drain(&self, id: SourceId, session: &mut Session) -> bool {
-        let mut on_air = true;
-        while let Some(output) = session.poll() {
-            if let crate::ingest::session::Output::Media(output) = output {
-                on_air &= self.append(id, output, session.next_serial());
-            }
-        }
-        on_air
-    }
-
-    /// Appends one output of the source `id`. False when it is not on air.
-    pub(crate) fn append(&self, id: SourceId, output: Output, next_serial: Option<u32>) -> bool {
-        let mut inner = self.inner();
-        if !inner.state.is_current(id) {
-            return false;
-        }
-        match output {
-            Output::Generation { config, headers } => {
-                self.log.generation(generation(&config, headers));
-                inner.recent = (0, 0);
-                self.ready.send_replace(true);
-            }
-            Output::Chunk(chunk) => self.append_chunk(&mut inner, &chunk, next_serial),
-            Output::Tags { at, tags } => {
-                inner.tags = tags
-                    .into_iter()
-                    .take(64)
-                    .map(|(name, value)| (name.to_ascii_uppercase(), Value::String(value)))
-                    .collect();
-                self.log.metadata(at, inner.tags.clone());
-            }
-            Output::Fault(fault) => {
-                inner.stats.faults += 1;
-                // Said at 1, 2, … 10, 20, … 100, 200 …: a broken source must
-                // not flood the log.
-                let count = inner.stats.faults;
-                let step = 10_u64.saturating_pow(count.max(1).ilog10());
-                if count.is_multiple_of(step) {
-                    tracing::warn!(mount = %self.name, offset = fault.offset, count,
-                        "fault in the source's stream: {}", fault.message);
-                }
-            }
-        }
-        true
-    }
-
-    fn append_chunk(&self, inner: &mut Inner, chunk: &Chunk, next_serial: Option<u32>) {
-        let mut flags = Flags::default();
-        for (set, flag) in [
-            (chunk.sync, Flags::SYNC),
-            (chunk.discontinuity, Flags::DISCONTINUITY),
-            (chunk.last, Flags::LAST),
-        ] {
-            if set {
-                flags = flags.union(flag);
-            }
-        }
-        let new = NewChunk {
-            media_time: chunk.media_time,
-            duration: chunk.duration,
-            flags,
-            payload: &chunk.payload,
-        };
-        let end = chunk.media_time + chunk.duration;
-        if self.log.append(new, wall_clock_micros()).is_some() {
-            inner.stats.chunks += 1;
-            let (bytes, ticks) = &mut inner.recent;
-            *bytes += chunk.payload.len() as u64;
-            *ticks += chunk.duration.ticks();
-            if *ticks > MediaDuration::from_millis(20_000).ticks() {
-                *bytes /= 2;
-                *ticks /= 2;
-            }
-        }
-        let serial = next_serial.unwrap_or_default();
-        inner.state.advance(end, serial);
-    }
-
-    /// Sets tags from outside the stream, from the live edge on. An empty
-    /// value removes the tag.
-    pub fn set_tags(&self, tags: impl IntoIterator<Item = (String, String)>) {
-        let mut inner = self.inner();
-        for (name, value) in tags.into_iter().take(64) {
-            let name: String = name
-                .chars()
-                .take(64)
-                .collect::<String>()
-                .to_ascii_uppercase();
-            if value.is_empty() {
-                inner.tags.remove(&name);
-            } else if inner.tags.len() < 64 || inner.tags.contains_key(&name) {
-                let value = value.chars().take(2048).collect();
-                inner.tags.insert(name, Value::String(value));
-            }
-        }
-        self.log
-            .metadata(inner.state.position(), inner.tags.clone());
-    }
-
     /// Counts a source's bytes.
     pub(crate) fn count_source_bytes(&self, bytes: u64) {
         self.inner().stats.source_bytes += bytes;
@@ -399,14 +299,14 @@ impl Mount {
         let mut inner = self.inner();
         if self.hold(&mut inner, id, now) {
             inner.stats.losses += 1;
-            let grace_ms = self.settings.grace.as_millis() as u64;
+            let grace_ms = self.settings().grace.as_millis() as u64;
             tracing::info!(mount = %self.name, grace_ms, "source lost");
         }
     }
 
     /// Holds listeners after the source `id`. False when it was not on air.
     fn hold(&self, inner: &mut Inner, id: SourceId, now: Instant) -> bool {
-        let grace = self.settings.grace;
+        let grace = self.settings().grace;
         let held = inner.state.lost(id, now, grace);
         if held {
             inner.on_air = None;
@@ -419,11 +319,11 @@ impl Mount {
     /// A source ended its programme.
     pub(crate) fn finish(&self, id: SourceId, now: Instant) {
         let mut inner = self.inner();
-        if self.settings.fallback.is_some() {
+        if self.settings().fallback.is_some() {
             if self.hold(&mut inner, id, now) {
                 tracing::info!(mount = %self.name, "source ended, the fallback follows");
             }
-        } else if inner.state.finish(id, now, self.settings.retention) {
+        } else if inner.state.finish(id, now, self.settings().retention) {
             inner.on_air = None;
             self.log.end("source_ended");
             tracing::info!(mount = %self.name, "programme ended");
@@ -434,17 +334,17 @@ impl Mount {
     /// source to stop. False when there is none.
     pub fn remove_source(&self, now: Instant) -> bool {
         let mut inner = self.inner();
-        if self.settings.fallback.is_some() && !inner.state.has_source() {
+        if self.settings().fallback.is_some() && !inner.state.has_source() {
             return false;
         }
         let Some(on_air) = inner.on_air.take() else {
             return false;
         };
         on_air.stop.send_replace(Stop::Removed);
-        if self.settings.fallback.is_some() {
+        if self.settings().fallback.is_some() {
             return self.hold(&mut inner, on_air.id, now);
         }
-        inner.state.end(now, self.settings.retention);
+        inner.state.end(now, self.settings().retention);
         self.log.end("removed");
         tracing::info!(mount = %self.name, "source removed");
         true
@@ -454,7 +354,7 @@ impl Mount {
     /// period. Does nothing while a source is there or waits to begin.
     pub(crate) fn give_up(&self, now: Instant) {
         let mut inner = self.inner();
-        if inner.state.give_up(now, self.settings.retention) {
+        if inner.state.give_up(now, self.settings().retention) {
             if let Some(on_air) = inner.on_air.take() {
                 on_air.stop.send_replace(Stop::Removed);
             }
@@ -469,7 +369,7 @@ impl Mount {
         match inner.state.due(now) {
             Due::Nothing => false,
             Due::End => {
-                inner.state.end(now, self.settings.retention);
+                inner.state.end(now, self.settings().retention);
                 self.log.end("source_lost");
                 tracing::info!(mount = %self.name, "grace period is over, programme ended");
                 false
@@ -480,49 +380,4 @@ impl Mount {
             }
         }
     }
-}
-
-fn generation(config: &LinkConfig, headers: Vec<u8>) -> GenerationConfig {
-    let (container, codec) = names(config);
-    GenerationConfig {
-        container: container.to_owned(),
-        codec: codec.to_owned(),
-        sample_rate: config.sample_rate,
-        channels: config.channels,
-        headers: Bytes::from(headers),
-    }
-}
-
-fn names(config: &LinkConfig) -> (&'static str, &'static str) {
-    let container = match config.container {
-        Container::Ogg => "ogg",
-        Container::Mpeg => "mpeg",
-    };
-    let codec = match config.codec {
-        Codec::Opus => "opus",
-        Codec::Mp3 => "mp3",
-    };
-    (container, codec)
-}
-
-/// How much history a mount keeps in memory.
-pub(crate) fn limits(settings: &config::Mount) -> Limits {
-    Limits {
-        bytes: usize::try_from(settings.history_bytes).unwrap_or(usize::MAX),
-        duration: duration(settings.history.max(settings.burst)),
-    }
-}
-
-/// A configured length as media time.
-pub(crate) fn duration(duration: Duration) -> MediaDuration {
-    MediaDuration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// µs since the Unix epoch.
-pub(crate) fn wall_clock_micros() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| {
-            u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-        })
 }

@@ -128,7 +128,7 @@ fn run(
         for mount in relay.mounts.all() {
             let known = reels.contains_key(mount.log.epoch());
             // Also one that is over already: a whole file may arrive between two looks.
-            if mount.settings.record && !known && mount.is_ready() && !mount.was_recorded() {
+            if mount.settings().record && !known && mount.is_ready() && !mount.was_recorded() {
                 let epoch = mount.log.epoch().to_owned();
                 reels.insert(epoch, Reel::new(mount, root, Arc::default(), syncer, now));
             }
@@ -166,7 +166,7 @@ impl Reel {
 
     /// Copies what is new; true when the recording is complete.
     fn turn(&mut self, root: &Path, now: Instant, last: bool) -> bool {
-        let settings = &self.mount.settings.recording;
+        let settings = &self.mount.settings().recording;
         let policy = Policy {
             max_bytes: settings.max_bytes,
             max_duration: duration(settings.max_time),

@@ -29,7 +29,7 @@ pub trait Source: Send {
 /// When the source sent what cannot be carried, nothing for too long, or had
 /// to stop.
 pub async fn run(mut feed: Feed, source: &mut impl Source) -> Result<(), Refusal> {
-    let timeout = feed.mount.settings.source_timeout;
+    let timeout = feed.mount.settings().source_timeout;
     let flush_after = feed.flush_after();
     let relay = feed.relay.clone();
     let mut idle = false;
