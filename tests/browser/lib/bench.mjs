@@ -21,6 +21,8 @@ export class Bench {
   #browserKey;
   #kept = new Map();
   #relay;
+  /** What the case waits for, for those that are late. */
+  doing = 'nothing yet';
 
   constructor({ root, artefacts }) {
     this.root = root;
@@ -38,6 +40,7 @@ export class Bench {
       if (this.#browserKey !== key) {
         await this.#closeBrowser();
         const { open } = await import(`./browsers/${browserName}.mjs`);
+        this.doing = 'starting the browser';
         this.#browser = await open(this.#machine, one.browserOptions);
         this.#browserKey = key;
       }
@@ -48,14 +51,18 @@ export class Bench {
       browser,
       /** A page at `path` of the suite's site, or at a whole URL. Its errors fail the case unless `tolerate` matches them. */
       page: async (path = '/bench/bench.html?isolated', { tolerate, ...options } = {}) => {
-        const page = await (await browser()).page(options);
+        const opened = await browser();
+        this.doing = 'opening a page';
+        const page = await opened.page(options);
         pages.push({ page, tolerate });
         const url = new URL(path, this.#site.origin);
         // The whole suite again with another output: SEAMCAST_OUTPUT=worklet, or worklet-port for one without shared memory.
         const [output, way] = (process.env.SEAMCAST_OUTPUT ?? '').split('-');
         if (output) url.searchParams.set('output', output);
         if (way) url.searchParams.delete('isolated');
+        this.doing = `loading ${url.pathname}`;
         await page.goto(url.href);
+        this.doing = 'running the case';
         return page;
       },
       relay: async (args) => {
@@ -94,6 +101,7 @@ export class Bench {
     } catch (error) {
       thrown = error;
     }
+    this.doing = 'closing pages and browser';
     if (used) this.versions[browserName] = used.version;
     const complaints = [];
     for (const { page, tolerate } of pages) {
@@ -130,9 +138,10 @@ export class Bench {
     return site;
   }
 
-  /** Leaves a browser that may not answer any more. */
-  discardBrowser() {
-    return this.#closeBrowser();
+  /** Leaves a browser that may not answer any more, and the sound server that it may have hung up with. */
+  async discardBrowser() {
+    await this.#closeBrowser();
+    await this.#machine.close();
   }
 
   async #closeBrowser() {

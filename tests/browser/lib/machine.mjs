@@ -33,7 +33,7 @@ export class Machine {
   async #startPulse() {
     const config = join(this.folder, 'daemon.conf');
     const script = join(this.folder, 'default.pa');
-    const socket = join(this.runtime, 'pulse.sock');
+    const socket = join(this.runtime, `pulse-${Date.now()}.sock`);
     writeFileSync(config, [
       'realtime-scheduling = yes', 'realtime-priority = 9', 'high-priority = yes', 'nice-level = -15',
       'default-sample-rate = 48000', 'default-sample-format = float32le', 'default-sample-channels = 2',
@@ -99,8 +99,11 @@ export class Machine {
     };
   }
 
+  /** Ends what was started; who wants it again gets a new one. */
   async close() {
-    for (const program of this.#programs.reverse()) await program.stop(1000);
+    const programs = this.#programs.splice(0).reverse();
+    this.#pulse = this.#display = this.#bus = undefined;
+    for (const program of programs) await program.stop(1000);
   }
 }
 
