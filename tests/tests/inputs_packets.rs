@@ -403,3 +403,75 @@ fn rtp_is_made_from_any_opus_mount() {
     }
     source.kill();
 }
+
+#[test]
+fn rtp_is_made_from_any_mp3_mount() {
+    require(&["ffmpeg"]);
+    let scratch = Scratch::new("rtp-mp3");
+    let file = scratch.file("tone.mp3");
+    Program::new("ffmpeg")
+        .args([
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=frequency=440:duration=120",
+        ])
+        .args([
+            "-ar",
+            "44100",
+            "-c:a",
+            "libmp3lame",
+            "-b:a",
+            "96k",
+            "-write_xing",
+            "0",
+        ])
+        .args(["-id3v2_version", "0"])
+        .arg(&file)
+        .run()
+        .expect("ffmpeg");
+    let copy = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    copy.set_read_timeout(Some(LIMIT)).expect("timeout");
+    let (to, port) = (copy.local_addr().expect("bound"), free_port());
+    let _relay = Relay::with_config(&format!(
+        "[[input]]\nkind = \"file\"\nmount = \"/tone.mp3\"\npath = \"{}\"\n\
+         [[forward]]\nkind = \"rtp\"\nmount = \"/tone.mp3\"\nto = [\"{to}\", \"127.0.0.1:{port}\"]\n",
+        file.display()
+    ));
+    let mut buffer = [0; 2000];
+    let (mut frames, mut first) = (Vec::new(), None);
+    for n in 0..60_u32 {
+        let len = copy.recv(&mut buffer).expect("rtp");
+        let packet = Packet::parse(&buffer[..len]).expect("rtp");
+        let (sequence, time) = *first.get_or_insert((packet.sequence, packet.rtp_time));
+        assert_eq!(packet.payload_type, 14);
+        assert_eq!(packet.sequence.wrapping_sub(sequence), n as u16);
+        // 1,152 frames at 44.1 kHz by a clock of 90 kHz, without drift.
+        let due = u64::from(n) * 1152 * 90_000 / 44_100;
+        let off = u64::from(packet.rtp_time.wrapping_sub(time)).abs_diff(due);
+        assert!(off <= 1, "packet {n} is {off} off");
+        assert_eq!(packet.payload[..4], [0; 4]);
+        frames.extend_from_slice(&packet.payload[4..]);
+    }
+    let sent = std::fs::read(&file).expect("the file");
+    let found = sent.windows(frames.len()).any(|part| part == frames);
+    assert!(found, "{} bytes are not the file's", frames.len());
+
+    let sdp = scratch.file("tone.sdp");
+    let text = format!("v=0\nc=IN IP4 127.0.0.1\nm=audio {port} RTP/AVP 14\n");
+    std::fs::write(&sdp, text).expect("written");
+    let out = scratch.file("heard.wav");
+    Program::new("ffmpeg")
+        .args(["-v", "error", "-protocol_whitelist", "file,udp,rtp", "-i"])
+        .arg(&sdp)
+        .args(["-t", "2", "-ar", "48000"])
+        .arg(&out)
+        .limit(Duration::from_secs(60))
+        .run()
+        .expect("ffmpeg");
+    let heard = Pcm::read_wav(&out).expect("wav");
+    let frequency = hertz(&heard, 0.5, 1.5);
+    assert!((435.0..445.0).contains(&frequency), "{frequency} Hz");
+}
