@@ -102,6 +102,7 @@ const BROWSERS: &[Need] = &[
 const CLIENTS: &[Need] = &[
     need("ffmpeg", &["ffmpeg", "ffprobe"], &["ffmpeg"]),
     need("curl", &["curl"], &["curl"]),
+    need("mpv (a listener)", &["mpv"], &["mpv"]),
     need(
         "openssl (certificates for tests)",
         &["openssl"],
