@@ -98,7 +98,7 @@ impl Shelf {
             let tape = Tape::open(&spool)?;
             let at = tape.search(|record| record.next().at <= target)?;
             if let Some(found) = tape.sync_near(at)? {
-                return Ok(Some(join(&found, false)));
+                return Ok(Some(Join::new(found.place(), false)));
             }
         }
         Ok(None)
@@ -112,23 +112,12 @@ impl Shelf {
             while at < tape.blocks {
                 let (_, record) = journal::record_at(&tape.file, at)?;
                 if record.kind.is_entry() {
-                    return Ok(Some(join(&record, true).or_missing(seq)));
+                    return Ok(Some(Join::new(record.place(), true).or_missing(seq)));
                 }
                 at += record.blocks();
             }
         }
         Ok(None)
-    }
-}
-
-fn join(record: &Record, recovered: bool) -> Join {
-    let Reach { index, seq, at } = record.place();
-    Join {
-        index,
-        seq,
-        at,
-        recovered,
-        gap: None,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use seamcast_media::units::{MediaDuration, MediaTime};
 
+use super::Reach;
+
 /// A join point, as in `?from=` and in `seek` messages.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum JoinFrom {
@@ -88,6 +90,18 @@ pub struct Join {
 }
 
 impl Join {
+    /// One that begins there and misses nothing.
+    pub const fn new(place: Reach, recovered: bool) -> Self {
+        let Reach { index, seq, at } = place;
+        Self {
+            index,
+            seq,
+            at,
+            recovered,
+            gap: None,
+        }
+    }
+
     /// An exact join for chunk `seq`; when it is another one, numbers in
     /// between were lost with an earlier process or a full disk.
     #[must_use]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use seamcast_media::units::{MediaDuration, MediaTime};
 
-use super::{Chunk, Entry, Generation, Head, Join, Kind, Limits, Metadata};
+use super::{Chunk, Entry, Generation, Head, Join, Kind, Limits, Metadata, Reach};
 
 #[derive(Debug, Default)]
 pub(super) struct Ring {
@@ -126,13 +126,7 @@ impl Ring {
             Some(entry) => (entry.seq, entry.at),
             None => (self.head.next_seq, self.head.end),
         };
-        Join {
-            index,
-            seq,
-            at,
-            recovered,
-            gap: None,
-        }
+        Join::new(Reach { index, seq, at }, recovered)
     }
 }
 
