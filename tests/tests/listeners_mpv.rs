@@ -39,7 +39,9 @@ fn same(what: &str, whole: &Pcm, heard: &Pcm, start: f64, delay: usize) {
     assert!(found.level_db.abs() < 0.2, "{what}: {found:?}");
     let most = delay as i64 + 2;
     assert!(found.lag.abs() <= most, "{what}: {found:?}");
-    assert!(found.length_difference.abs() <= most, "{what}: {found:?}");
+    // Nor does it say how much the encoder added at the end to fill its frames.
+    let padded = most + delay as i64;
+    assert!(found.length_difference.abs() <= padded, "{what}: {found:?}");
 }
 
 fn publish(relay: &Relay, file: &Path, mount: &str) {
