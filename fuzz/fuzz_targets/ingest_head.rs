@@ -1,8 +1,8 @@
-//! Source request heads: sniffing never contradicts itself, parsing never panics.
+//! Request heads: sniffing never contradicts itself, parsing never panics.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use relay_server::ingest::head::{Head, Verdict, icy_password, parse_icy, sniff};
+use relay_server::ingest::head::{Head, Verdict, check, icy_password, parse_icy, sniff};
 
 fuzz_target!(|bytes: &[u8]| {
     let whole = sniff(bytes);
@@ -17,6 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(half, whole);
     }
     let _ = Head::parse(bytes);
+    let _ = check(bytes);
     let _ = icy_password(bytes);
     let _ = parse_icy(bytes);
 });

@@ -184,6 +184,7 @@ proptest! {
             let _ = Head::parse(&bytes[..len]);
         }
         let _ = Head::parse(&bytes);
+        let _ = check(&bytes);
         let _ = parse_icy(&bytes);
     }
 
@@ -195,5 +196,6 @@ proptest! {
         if let Verdict::Source(len) = sniff(&bytes) {
             let _ = Head::parse(&bytes[..len]);
         }
+        let _ = check(&bytes);
     }
 }
