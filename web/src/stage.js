@@ -41,9 +41,9 @@ export class Stage {
    * @param {import('./core.js').Options} options
    */
   async worker({ source, wasmUrl }) {
-    const { output = 'buffers', thread, workerUrl, workletUrl } = this.#options;
+    const { output, thread, workerUrl, workletUrl } = this.#options;
     // A socket or stream handed over lives on this thread, and delivers from now on.
-    if (output === 'buffers' || thread === 'main' || !hasWorklet() || (source && typeof source !== 'string')) {
+    if (output !== 'worklet' || thread === 'main' || !hasWorklet() || (source && typeof source !== 'string')) {
       // The core tells a failure.
       load(wasmUrl).catch(() => {});
       this.open();
