@@ -22,8 +22,8 @@ export class Clock {
   /** Greatest reading less wall clock in this window and the one before, ms. */
   #newest = -Infinity;
   #before = -Infinity;
-  /** Where it stood, ms. */
-  #stood = 0;
+  /** Where it was last seen to stand, ms. */
+  #stood = -Infinity;
 
   /** @param {number} ms The audio clock as read now. @param {boolean} running */
   at(ms, running) {

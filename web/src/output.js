@@ -44,7 +44,7 @@ export class Output {
   shift = 0;
   starved = 0;
   #clock = new Clock();
-  /** @type {Promise<void> | undefined} */
+  /** @type {Promise<void> | false | undefined} */
   #settled;
   /** What may still be cancelled. @type {{node: AudioBufferSourceNode, at: number, end: number}[]} */
   #sources = [];
@@ -64,6 +64,8 @@ export class Output {
     this.context = context ?? new AudioContext();
     this.rate = this.context.sampleRate;
     this.channels = Math.max(1, this.context.destination.channelCount);
+    // Where every context begins, whatever it says of its state.
+    this.#clock.at(0, false);
     /** @type {GainNode} */
     this.node = new GainNode(this.context);
     this.node.connect(this.context.destination);
@@ -167,7 +169,7 @@ export class Output {
     // A blocked resume() stays pending rather than failing.
     await Promise.race([this.context.resume().catch(() => {}), sleep(gesture ? LONGER_MS : PATIENCE_MS)]);
     // Nothing is late of a clock that has not begun: what is to be heard may begin with it.
-    if (this.running && !this.#way && this.reached > MOVES) await (this.#settled ??= this.#settle());
+    if (this.running && !this.#way) await (this.#settled ??= this.reached > MOVES && this.#settle());
     return this.running;
   }
 
