@@ -19,10 +19,10 @@ const LISTENERS: usize = 50;
 const CUTS: usize = 10;
 /// Most bytes that a connection gives before it is cut; all of them are less
 /// than the programme.
-const ROOM: usize = 18_000;
-const SECONDS: usize = 12;
+const ROOM: usize = 30_000;
+const SECONDS: usize = 20;
 /// How much faster than it plays the programme is sent.
-const HASTE: u32 = 5;
+const HASTE: u32 = 8;
 
 /// A connection that is reset after so many bytes.
 struct Cut {
