@@ -57,10 +57,9 @@ if (missing.length > 0) {
 
 rmSync(artefacts, { recursive: true, force: true });
 mkdirSync(artefacts, { recursive: true });
-// A case that fails is tried again, with a new browser and sound server, and says so: real time on a shared machine is
-// not reliable enough to insist. What is wrong in the player fails every time. Firefox moreover locks up with PulseAudio
-// now and then: its audio thread waits for libpulse's lock, whose holder waits for the audio thread.
-const ATTEMPTS = { chromium: 3, firefox: 5, webkit: 3 };
+// A case that fails is tried up to twice more, with a new browser and sound server, and says so: real time on a shared
+// machine is not reliable enough to insist. Whatever comes now and then on a quiet one is a fault to be found.
+const ATTEMPTS = 3;
 const jitter = new Jitter();
 const bench = new Bench({ root, artefacts });
 if (plan.some(({ one }) => one.relay)) bench.relayBinary();
@@ -97,7 +96,7 @@ try {
     await jitter.read();
     let tried = await attempt(one, browser);
     const stalled = await jitter.read();
-    for (let attempts = 1; !tried.ok && attempts < ATTEMPTS[browser]; attempts++) {
+    for (let attempts = 1; !tried.ok && attempts < ATTEMPTS; attempts++) {
       const { error } = tried;
       console.log(`again  ${browser.padEnd(9)} ${one.name} (the machine stood still for up to ${stalled.toFixed(0)} ms)`);
       console.log(error.split('\n')[0].replace(/^/gm, '         '));

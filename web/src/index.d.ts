@@ -114,7 +114,10 @@ export interface PlayerStats {
   bytesReceived: number;
   /** Time spent in the engine, milliseconds. */
   decodeTimeMs: number;
-  /** From the context's clock to the ear, seconds, as far as the browser tells. */
+  /**
+   * From the context's clock to the ear, seconds, as far as the browser tells: in Firefox the context's own part
+   * alone, since reading `outputLatency` there can lock up the page.
+   */
   outputLatency: number;
   /** Audio held ahead of the playhead, seconds. */
   bufferDepth: number;

@@ -93,10 +93,13 @@ export class Output {
     return this.frame + (this.#reader ? Math.round(CUT * this.rate) : 0);
   }
 
-  /** Seconds from the context's clock to the ear, as far as the browser knows. */
+  /**
+   * Seconds from the context's clock to the ear, as far as the browser knows. Firefox is not asked for more than
+   * its share: its first answer can wait for an audio thread that waits for this one, and both stand still for good.
+   */
   get delay() {
-    const { baseLatency, outputLatency } = this.context;
-    return (baseLatency || 0) + (outputLatency || 0);
+    const { context } = this;
+    return (context.baseLatency || 0) + (/Firefox/.test(navigator.userAgent) ? 0 : context.outputLatency || 0);
   }
 
   /* ── Blocks ──────────────────────────────────────────────────────── */

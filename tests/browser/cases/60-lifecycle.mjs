@@ -82,4 +82,32 @@ export default [
       tools.seamless(media.reference(48000), recorded, { limit: 2e-4 });
     },
   },
+  {
+    // A context's first answer holds the lock that its audio thread needs, and waits for that thread: one page in some
+    // dozens then stands still for good. `node.context.outputLatency` of a new context, read at once in a loop, shows it.
+    name: 'lifecycle: a browser that can lock up when asked for its output latency is not asked',
+    browsers: ['firefox'],
+    async run(tools) {
+      const page = await tools.page();
+      const media = file(tools, 'noise', 'opus', { seconds: 2 });
+      const result = await page.run(async (url) => {
+        const asked = [];
+        for (const name of ['outputLatency', 'getOutputTimestamp']) {
+          const { get, value } = Object.getOwnPropertyDescriptor(AudioContext.prototype, name);
+          const counted = (f) => function (...rest) { asked.push(name); return f.apply(this, rest); };
+          Object.defineProperty(AudioContext.prototype, name, get ? { get: counted(get) } : { value: counted(value) });
+        }
+        const listening = await bench.Listening.start({ options: { mode: 'complete' } });
+        const { player } = listening;
+        bench.appendAll(player, await bench.load(url), 22, 8192);
+        await listening.play();
+        const { outputLatency } = player.getStats();
+        await listening.wait('ended', 30_000);
+        return { asked, outputLatency, baseLatency: player.context.baseLatency, ...await listening.finish('unasked') };
+      }, media.url);
+      tools.site.take('unasked');
+      assert.deepEqual(result.asked, []);
+      assert.equal(result.outputLatency, result.baseLatency);
+    },
+  },
 ];
