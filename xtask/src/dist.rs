@@ -40,6 +40,11 @@ pub(crate) fn dist(mut args: Vec<String>) -> Result<()> {
             .arg(&dist)
             .current_dir(root().join("web")))
     })?;
+    // Whoever passes the program on has to pass these on, too.
+    for name in ["LICENSE-MIT", "LICENSE-APACHE", "THIRD-PARTY.md"] {
+        fs::copy(root().join(name), dist.join(name))
+            .with_context(|| format!("cannot copy {name}"))?;
+    }
     let mut names: Vec<String> = fs::read_dir(&dist)?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .collect();
