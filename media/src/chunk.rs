@@ -132,6 +132,8 @@ struct Generation {
     discontinuity: bool,
     /// Bytes in front of the next chunk's packets.
     prefix: Vec<u8>,
+    /// Packets of the chunk before, and the bytes of the shortest.
+    before: (usize, usize),
 }
 
 impl Chunker {
@@ -203,6 +205,20 @@ impl Chunker {
         self.next_serial
     }
 
+    /// Bytes of packets without which the next chunk will hardly be complete, by the chunk
+    /// before; 0 when it cannot be told.
+    pub fn wanted(&self) -> usize {
+        let Some(generation) = &self.generation else {
+            return 0;
+        };
+        let (packets, least) = generation.before;
+        match packets.saturating_sub(generation.pending.len()) {
+            0 => 0,
+            // The last one is there with its last byte, but may be shorter than any before.
+            missing => (missing - 1) * least + least / 2,
+        }
+    }
+
     fn begin(&mut self, config: LinkConfig) {
         self.finish();
         let serial = self.next_serial;
@@ -222,6 +238,7 @@ impl Chunker {
             pending_bytes: 0,
             discontinuity: false,
             prefix: Vec::new(),
+            before: (0, 0),
         };
         let headers = match config.container {
             Container::Ogg => generation.header_pages(&config.headers),
@@ -377,6 +394,8 @@ impl Generation {
         let duration = self.media_time(self.audible_end()).since(media_time);
         let mut payload = std::mem::take(&mut self.prefix);
         let packets = std::mem::take(&mut self.pending);
+        let least = packets.iter().map(|packet| packet.payload.len()).min();
+        self.before = (packets.len(), least.unwrap_or(0));
         match self.container {
             Container::Ogg => self.pages(&packets, last, &mut payload),
             Container::Mpeg => {

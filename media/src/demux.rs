@@ -260,6 +260,15 @@ impl Demuxer {
         self.events.clear();
     }
 
+    /// Bytes held of a bare frame that is not yet complete; `None` where frames do not come one
+    /// by one.
+    pub fn held(&self) -> Option<usize> {
+        match &self.state {
+            State::Mpeg(mpeg) => Some(mpeg.held()),
+            State::Sniffing(..) | State::Ogg(_) => None,
+        }
+    }
+
     /// The container being read, once known.
     pub fn container(&self) -> Option<Container> {
         match &self.state {

@@ -35,6 +35,37 @@ impl Link {
         let _ = socket.set_quickack(true);
     }
 
+    /// Has the kernel tell of input when there are `bytes` of it, or the end; what is there can be
+    /// read at any time. False when it cannot.
+    #[cfg(target_os = "linux")]
+    #[allow(unsafe_code)]
+    pub(crate) fn low_water(&self, bytes: u16) -> bool {
+        use std::os::fd::AsRawFd as _;
+        // The end of a TLS record is not seen from outside.
+        let Self::Tcp(socket) = self else {
+            return false;
+        };
+        let mark = libc::c_int::from(bytes);
+        // SAFETY: the descriptor is open for as long as `socket`, and the kernel reads the
+        // c_int that it is told the length of (socket(7), SO_RCVLOWAT).
+        let outcome = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_RCVLOWAT,
+                (&raw const mark).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
+        };
+        outcome == 0
+    }
+
+    /// Other systems tell of every byte.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn low_water(&self, _bytes: u16) -> bool {
+        false
+    }
+
     /// Leaves the runtime, for a shard. What was decrypted and not read is added to `received`:
     /// epoll will not tell of it.
     pub(crate) fn into_socket(self, received: &mut BytesMut) -> io::Result<Socket> {

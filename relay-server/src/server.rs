@@ -15,10 +15,13 @@ use crate::fanout::{self, Fanout};
 use crate::files::{self, Files};
 use crate::front;
 use crate::input;
-use crate::mount::{Registry, TICK};
+use crate::mount::Registry;
 use crate::record::Recorder;
 use crate::restart::Successor;
 use crate::tls;
+
+/// How often mounts are looked at when nothing happens to them.
+const TICK: Duration = Duration::from_secs(1);
 
 /// What every connection needs.
 pub struct Relay {
@@ -132,6 +135,7 @@ impl Relay {
         for mount in self.mounts.all() {
             mount.reconfigure(input::settings_of(&config, &mount.name));
         }
+        self.mounts.ring();
         let relay = self.clone();
         tokio::spawn(async move { input::apply(&relay).await });
         Ok(())
@@ -219,10 +223,15 @@ pub async fn serve(
     let accept = tokio::spawn(front::accept(relay.clone(), listener));
     let ticking = relay.clone();
     let tick = tokio::spawn(async move {
-        let mut interval = tokio::time::interval(TICK);
+        let mut changes = ticking.mounts.changes();
         loop {
-            interval.tick().await;
-            ticking.mounts.tick(Instant::now());
+            let now = Instant::now();
+            let lax = now + TICK;
+            let next = ticking.mounts.tick(now).map_or(lax, |next| next.min(lax));
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = tokio::time::sleep_until(next.into()) => {}
+            }
         }
     });
     input::start(&relay).await;

@@ -40,6 +40,11 @@ impl MpegDemuxer {
         self.drain(events);
     }
 
+    /// Bytes of the frame that is not yet complete.
+    pub(super) fn held(&self) -> usize {
+        self.framer.held()
+    }
+
     /// Whether frames or a tag at the very start were found.
     pub(super) fn committed(&self) -> bool {
         self.committed

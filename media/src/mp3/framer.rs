@@ -122,6 +122,11 @@ impl Framer {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Bytes held that are not yet a frame.
+    pub fn held(&self) -> usize {
+        self.buffer.len() - self.at
+    }
+
     /// No more bytes will follow: the polls after this yield the rest.
     pub fn finish(&mut self) {
         self.finished = true;

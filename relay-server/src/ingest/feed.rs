@@ -406,6 +406,18 @@ impl Feed {
         self.stopped(why)
     }
 
+    /// What the source calls itself.
+    pub(super) fn agent(&self) -> &str {
+        &self.info.agent
+    }
+
+    /// Bytes before which it is of little use to look at the source again; see
+    /// [`Session::wanted`].
+    fn wanted(&self) -> usize {
+        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        session.wanted()
+    }
+
     /// How long a pause must be for [`Feed::flush`].
     pub fn flush_after(&self) -> Duration {
         self.mount.settings().chunk.max(Duration::from_millis(20))

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::auth::{self, Presented};
-use super::feed::{self, Body, Feed, Refusal, Request};
+use super::feed::{self, Body, Feed, Refusal, Request, Source as _};
 use super::head::{self, Head, Method, Version};
 use crate::front;
 use crate::link::Link;
@@ -19,6 +19,8 @@ use crate::server::Relay;
 
 /// What libshout looks for: without PUT in it, it falls back to `SOURCE`.
 const ALLOW: &str = "Allow: GET, PUT, OPTIONS, SOURCE\r\n";
+/// Bytes left in the kernel at most.
+const MOST_LEFT: usize = 8 << 10;
 const REALM: &str = "WWW-Authenticate: Basic realm=\"Seamcast source\", charset=\"UTF-8\"\r\n";
 
 /// A whole answer with a body that says why; `more` are further header lines.
@@ -209,7 +211,17 @@ pub(crate) async fn serve_icy(
 
 /// Reads the body to its end; `first` came with the head.
 async fn take(feed: Feed, socket: &mut Link, first: BytesMut) -> Result<(), Refusal> {
-    feed::run(feed, &mut ToEnd { socket, first }).await
+    // ffmpeg's unacknowledged bytes are lost at its end; see `ToEnd::next`.
+    let patient = !feed.agent().starts_with("Lavf");
+    let mut body = ToEnd {
+        socket,
+        first,
+        patient,
+        mark: 1,
+    };
+    let outcome = feed::run(feed, &mut body).await;
+    body.wait_for(0);
+    outcome
 }
 
 /// A body that ends with the connection.
@@ -217,9 +229,25 @@ struct ToEnd<'s> {
     socket: &'s mut Link,
     /// What came with the head.
     first: BytesMut,
+    /// Bytes may wait in the kernel, acknowledged late.
+    patient: bool,
+    /// How many must be there for the kernel to tell.
+    mark: u16,
 }
 
 impl feed::Source for ToEnd<'_> {
+    fn wait_for(&mut self, bytes: usize) -> bool {
+        let mark = bytes.clamp(1, MOST_LEFT) as u16;
+        if self.patient && mark != self.mark {
+            if self.socket.low_water(mark) {
+                self.mark = mark;
+            } else {
+                self.patient = false;
+            }
+        }
+        self.mark > 1
+    }
+
     async fn next(&mut self) -> Body {
         if !self.first.is_empty() {
             return Body::More(self.first.split().freeze());
@@ -283,6 +311,46 @@ mod tests {
         assert!(
             answer.contains("\r\nAllow: GET, PUT") && answer.contains("\r\nWWW-Authenticate: ")
         );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_is_no_chunk_yet_stays_in_the_kernel() {
+        use super::feed::Source as _;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let mut client = tokio::net::TcpStream::connect(address)
+            .await
+            .expect("listens");
+        let mut socket = Link::Tcp(listener.accept().await.expect("a connection").0);
+        let mut body = ToEnd {
+            socket: &mut socket,
+            first: BytesMut::new(),
+            patient: true,
+            mark: 1,
+        };
+        let len = |body: Body| match body {
+            Body::More(bytes) => bytes.len(),
+            other => panic!("{other:?}"),
+        };
+        // The first look goes without being told.
+        client.write_all(&[0; 3]).await.expect("room");
+        assert_eq!(len(body.next().await), 3);
+        assert!(body.wait_for(1000));
+        client.write_all(&[1; 999]).await.expect("room");
+        let early = tokio::time::timeout(Duration::from_millis(50), body.next()).await;
+        assert!(early.is_err(), "999 bytes are not 1000");
+        client.write_all(&[1]).await.expect("room");
+        assert_eq!(len(body.next().await), 1000);
+        client.write_all(&[2; 5]).await.expect("room");
+        assert!(!body.wait_for(0), "all of it is asked for");
+        assert_eq!(len(body.next().await), 5);
+        assert!(body.wait_for(1000));
+        client.write_all(&[3; 7]).await.expect("room");
+        drop(client);
+        assert_eq!(len(body.next().await), 7);
+        assert!(matches!(body.next().await, Body::Closed));
     }
 
     #[test]

@@ -221,6 +221,16 @@ impl Session {
         }
     }
 
+    /// Bytes without which the next chunk will hardly be complete; 0 when it cannot be told.
+    pub fn wanted(&self) -> usize {
+        match (&self.stage, &self.chunker) {
+            (Stage::Container(demuxer), Some(chunker)) => demuxer
+                .held()
+                .map_or(0, |held| chunker.wanted().saturating_sub(held)),
+            _ => 0,
+        }
+    }
+
     /// The source pauses: what is pending should leave although it is short.
     /// Harmless when nothing is.
     pub fn flush(&mut self) {

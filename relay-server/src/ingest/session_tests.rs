@@ -193,3 +193,39 @@ fn garbage_of_every_kind_never_panics() {
         }
     }
 }
+
+#[test]
+fn what_a_chunk_lacks_is_told_so_that_its_last_frame_wakes() {
+    // 128 kb/s at 44.1 kHz: 417 bytes and now and then 418, 26.1 ms.
+    let frame = |padding: u8| {
+        let mut frame = vec![0; 417 + usize::from(padding)];
+        frame[..4].copy_from_slice(&[0xff, 0xfb, 0x90 | padding << 1, 0x64]);
+        frame
+    };
+    let mut session = session(Declared::Sniff, Codec::Mp3);
+    let mut chunks = 0;
+    let mut left = Vec::new();
+    for n in 0..40_u32 {
+        for half in frame(u8::from(n % 3 > 0)).chunks(209) {
+            session.push(half).expect("audio");
+            let outputs = drain(&mut session, MediaTime::ZERO);
+            chunks += outputs
+                .iter()
+                .filter(|output| matches!(output, Media::Chunk(_)))
+                .count();
+            left.push(session.wanted());
+        }
+    }
+    assert_eq!(chunks, 10, "four frames are nearest to 100 ms");
+    assert_eq!(left[..7], [0; 7], "nothing to go by");
+    for frame in left[7..].chunks_exact(8) {
+        let [full, half, three, ..] = frame else {
+            continue;
+        };
+        assert_eq!(
+            (*full, *half, *three),
+            (3 * 417 + 208, 3 * 417 - 1, 2 * 417 + 208)
+        );
+        assert_eq!(frame[6..], [208, 0], "{frame:?}");
+    }
+}

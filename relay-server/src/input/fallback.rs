@@ -49,10 +49,13 @@ struct Away {
 /// Starts a fallback wherever one is due, until the relay drains.
 pub(super) async fn watch(relay: Arc<Relay>) {
     let mut playing: BTreeMap<String, Playing> = BTreeMap::new();
+    let mut changes = relay.mounts.changes();
     loop {
+        let idle = playing.is_empty() && !is_asked_for(&relay);
         tokio::select! {
             () = relay.drained() => return,
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            _ = changes.changed(), if idle => {}
+            () = tokio::time::sleep(LOOK_EVERY), if !idle => {}
         }
         let now = Instant::now();
         let away = away(&relay);
@@ -96,25 +99,38 @@ pub(super) async fn watch(relay: Arc<Relay>) {
     }
 }
 
+/// Whether any mount has a fallback.
+fn is_asked_for(relay: &Relay) -> bool {
+    let config = relay.config();
+    let mounts = relay.mounts.all();
+    let mut running = mounts.iter().map(|mount| mount.settings());
+    config.mounts.iter().any(|(_, own)| own.fallback.is_some())
+        || running.any(|settings| settings.fallback.is_some())
+}
+
 fn away(relay: &Relay) -> Vec<Away> {
     let config = relay.config();
-    let configured = config.mounts.iter().map(|(name, settings)| Away {
-        name: name.clone(),
-        settings: settings.clone(),
-        stays: true,
-    });
-    let has_one = |away: &Away| away.settings.fallback.is_some();
-    let mut found: Vec<Away> = configured.filter(has_one).collect();
+    let asks = |settings: &config::Mount| settings.fallback.is_some();
+    let configured = config.mounts.iter().filter(|(_, own)| asks(own));
+    let mut found: Vec<Away> = configured
+        .map(|(name, settings)| Away {
+            name: name.clone(),
+            settings: settings.clone(),
+            stays: true,
+        })
+        .collect();
     for mount in relay.mounts.all() {
-        if !mount.is_over() && !found.iter().any(|away| away.name == mount.name) {
+        let settings = mount.settings();
+        let known = || found.iter().any(|away| away.name == mount.name);
+        if asks(&settings) && !mount.is_over() && !known() {
             found.push(Away {
                 name: mount.name.clone(),
-                settings: config::Mount::clone(&mount.settings()),
+                settings: config::Mount::clone(&settings),
                 stays: false,
             });
         }
     }
-    found.retain(|away| has_one(away) && !has_source(relay, &away.name));
+    found.retain(|away| !has_source(relay, &away.name));
     found
 }
 

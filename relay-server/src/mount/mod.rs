@@ -8,7 +8,7 @@ mod properties;
 mod registry;
 mod state;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use seamcast_media::demux::Codec;
@@ -27,7 +27,7 @@ pub use name::{
     Target, check_name, find, is_reserved, parse_query, percent_decode, percent_decode_bytes,
 };
 pub(crate) use properties::{duration, limits};
-pub use registry::{Full, Registry, TICK};
+pub use registry::{Full, Registry};
 pub use state::{Begin, Due, Phase, SourceId, State};
 
 /// Who feeds a mount.
@@ -117,6 +117,8 @@ pub struct Mount {
     inner: Mutex<Inner>,
     /// Whether there has been audio.
     ready: watch::Sender<bool>,
+    /// Of the registry that it is in.
+    changed: OnceLock<Arc<watch::Sender<()>>>,
 }
 
 impl Mount {
@@ -176,7 +178,15 @@ impl Mount {
                 recording: None,
             }),
             ready: watch::Sender::new(false),
+            changed: OnceLock::new(),
         })
+    }
+
+    /// Has those look again who wait for [`Registry::changes`].
+    fn ring(&self) {
+        if let Some(changed) = self.changed.get() {
+            changed.send_replace(());
+        }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -312,6 +322,7 @@ impl Mount {
             inner.on_air = None;
             self.log
                 .offline(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
+            self.ring();
         }
         held
     }
@@ -361,6 +372,11 @@ impl Mount {
             self.log.end("removed");
             tracing::info!(mount = %self.name, "programme ended");
         }
+    }
+
+    /// When its grace period is over, in one.
+    fn ends_at(&self) -> Option<Instant> {
+        self.inner().state.ends_at()
     }
 
     /// Does what is due. True when the mount can be forgotten.

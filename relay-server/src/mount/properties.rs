@@ -67,6 +67,8 @@ impl Mount {
         if let Some(asked) = asked {
             properties.asked = asked;
         }
+        drop(properties);
+        self.ring();
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+use tokio::sync::watch;
 
 use super::{Mount, State};
 use crate::config;
@@ -18,6 +20,7 @@ pub struct Full {
 #[derive(Debug, Default)]
 pub struct Registry {
     mounts: RwLock<BTreeMap<String, Arc<Mount>>>,
+    changed: Arc<watch::Sender<()>>,
 }
 
 impl Registry {
@@ -58,7 +61,7 @@ impl Registry {
         // Chained readers tell links apart by the serial number (RFC 3533 §4).
         let state = State::new(rand::random(), now);
         let mount = Mount::new(name, settings.clone(), state, before.as_deref());
-        mounts.insert(name.to_owned(), mount.clone());
+        self.adopt(&mut mounts, &mount);
         Ok(mount)
     }
 
@@ -68,13 +71,32 @@ impl Registry {
         let mut mounts = self.mounts.write().unwrap_or_else(PoisonError::into_inner);
         let free = !mounts.contains_key(&mount.name);
         if free {
-            mounts.insert(mount.name.clone(), mount.clone());
+            self.adopt(&mut mounts, mount);
         }
         free
     }
 
-    /// Ends what is due and forgets what is over; call it a few times a second.
-    pub fn tick(&self, now: Instant) {
+    fn adopt(&self, mounts: &mut BTreeMap<String, Arc<Mount>>, mount: &Arc<Mount>) {
+        // It is in one registry only.
+        let _ = mount.changed.set(self.changed.clone());
+        mounts.insert(mount.name.clone(), mount.clone());
+        self.ring();
+    }
+
+    /// Has those look again who wait for something to change.
+    pub(crate) fn ring(&self) {
+        self.changed.send_replace(());
+    }
+
+    /// Told of new mounts, lost sources and new settings: nobody needs to look all the time.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Ends what is due and forgets what is over. Call it once a second, after each of
+    /// [`Registry::changes`], and when it says.
+    pub fn tick(&self, now: Instant) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
         for mount in self.all() {
             if mount.tick(now) {
                 let mut mounts = self.mounts.write().unwrap_or_else(PoisonError::into_inner);
@@ -85,14 +107,14 @@ impl Registry {
                 {
                     mounts.remove(&mount.name);
                 }
+            } else if let Some(at) = mount.ends_at() {
+                next = Some(next.map_or(at, |next| next.min(at)));
             }
         }
+        next
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Arc<Mount>>> {
         self.mounts.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// How often [`Registry::tick`] wants to be called.
-pub const TICK: Duration = Duration::from_millis(100);

@@ -240,6 +240,14 @@ impl State {
         }
     }
 
+    /// When [`Due::End`] will be due, if nobody changes the state before.
+    pub fn ends_at(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Held { until } => Some(until),
+            Phase::Waiting | Phase::Live | Phase::Ended { .. } => None,
+        }
+    }
+
     fn touch(&mut self, now: Instant) {
         self.idle_since = now;
     }
@@ -265,8 +273,10 @@ mod tests {
         let now = Instant::now();
         let (mut state, id) = live(now);
         state.advance(MediaTime::from_ticks(500), 8);
+        assert_eq!(state.ends_at(), None);
         assert!(state.lost(id, now, 10 * SECOND));
         assert_eq!(state.due(now + 9 * SECOND), Due::Nothing);
+        assert_eq!(state.ends_at(), Some(now + 10 * SECOND));
         let back = state.connect(false).expect("nobody is there");
         let begin = state.begin(back).expect("held");
         assert!(begin.was_held);
@@ -275,6 +285,7 @@ mod tests {
         assert!(state.lost(back, now, SECOND));
         assert_eq!(state.due(now + SECOND), Due::End);
         state.end(now + SECOND, 60 * SECOND);
+        assert_eq!(state.ends_at(), None);
         assert_eq!(state.due(now + 60 * SECOND), Due::Nothing);
         assert_eq!(state.due(now + 61 * SECOND), Due::Forget);
     }

@@ -6,11 +6,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::plot;
 use super::report::{Machine, Ratio, Results, Row, table};
+use super::{plot, stream};
 
 /// How long the first frame of a chunk waits for its last one, ms.
-const WAIT_MS: f64 = 72.0;
+fn wait_ms() -> f64 {
+    let others = stream::frames_per_chunk().saturating_sub(1);
+    stream::length(others as u64).as_secs_f64() * 1000.0
+}
 
 /// Writes results, plot and tables below the documents' folder. Parts that
 /// are empty in `results` stay as they were.
@@ -157,6 +160,7 @@ fn growth(rows: &[Row]) -> String {
 
 /// What was aimed at and what was seen, in order.
 fn targets(results: &Results) -> String {
+    let wait = wait_ms();
     let mut out = String::from("| Target | Seen | |\n|---|---|---|\n");
     let mut line = |target: &str, seen: Vec<(String, bool)>| {
         let met = match (seen.len(), seen.iter().filter(|(_, met)| *met).count()) {
@@ -218,10 +222,10 @@ fn targets(results: &Results) -> String {
     line(
         "p99 over the chunk ≤ 30 ms at 1,000 and ≤ 80 ms at more",
         each(&|row| {
-            let over = row.p99 - WAIT_MS;
+            let over = row.p99 - wait;
             let floor = find("floor", row.listeners);
             let floor = floor.map_or_else(String::new, |floor| {
-                format!(", the bare `send` {:.0} ms", floor.p99 - WAIT_MS)
+                format!(", the bare `send` {:.0} ms", floor.p99 - wait)
             });
             let most = if row.listeners <= 1000 { 30.0 } else { 80.0 };
             (

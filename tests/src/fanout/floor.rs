@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use anyhow::Result;
 
-use super::stream::{FRAME_LEN, Pacer};
+use super::stream::Pacer;
 
 /// Serves `frames` frames per chunk to whoever connects, forever.
 ///
@@ -28,7 +28,7 @@ pub fn run(listen: SocketAddr, frames: usize) -> Result<()> {
     });
     let mut listeners: Vec<TcpStream> = Vec::new();
     let mut pacer = Pacer::new();
-    let mut chunk = Vec::with_capacity(frames * FRAME_LEN);
+    let mut chunk = Vec::new();
     loop {
         chunk.clear();
         for _ in 0..frames {

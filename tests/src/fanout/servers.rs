@@ -12,12 +12,8 @@ use anyhow::{Context, Result, bail};
 
 use super::load::{self, Transport};
 use super::process::Guard;
-use super::stream::Pacer;
+use super::stream::{Pacer, frames_per_chunk};
 use crate::support::{Scratch, workspace_root};
-
-/// Frames in a message where the benchmark cuts, as the relay does with its
-/// default of 100 ms.
-pub const FRAMES_PER_CHUNK: usize = 4;
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +132,11 @@ pub fn start(kind: Kind, address: SocketAddr) -> Result<Server> {
         Kind::Nchan => nchan(address, scratch.path())?,
         Kind::Floor => {
             let mut command = Command::new(std::env::current_exe()?);
-            command.args(["floor", &address.to_string(), &FRAMES_PER_CHUNK.to_string()]);
+            command.args([
+                "floor",
+                &address.to_string(),
+                &frames_per_chunk().to_string(),
+            ]);
             command
         }
     };
@@ -346,10 +346,11 @@ fn publish_messages(address: SocketAddr, feeding: Arc<AtomicBool>) -> Result<()>
     socket.set_nodelay(true)?;
     std::thread::spawn(move || {
         let mut pacer = Pacer::new();
+        let frames = frames_per_chunk();
         let mut answer = [0; 4096];
         while feeding.load(Ordering::Relaxed) {
             let mut body = Vec::new();
-            for _ in 0..FRAMES_PER_CHUNK {
+            for _ in 0..frames {
                 body.extend_from_slice(&pacer.next_frame());
             }
             let head = format!(

@@ -1,5 +1,7 @@
 //! A body from wherever it comes, fed until it ends.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::{Feed, Refusal};
@@ -17,8 +19,17 @@ pub enum Body {
     Lost(String),
 }
 
+/// How long bytes that were left in the kernel may take to be read.
+const GLANCE: Duration = Duration::from_millis(5);
+
 /// Where a body comes from.
 pub trait Source: Send {
+    /// Lets [`Source::next`] wait until there are that many bytes, or the end. True when it may
+    /// then leave fewer unread.
+    fn wait_for(&mut self, _bytes: usize) -> bool {
+        false
+    }
+
     /// The next piece; must be safe to cancel.
     fn next(&mut self) -> impl Future<Output = Body> + Send;
 }
@@ -33,18 +44,32 @@ pub async fn run(mut feed: Feed, source: &mut impl Source) -> Result<(), Refusal
     let flush_after = feed.flush_after();
     let relay = feed.relay.clone();
     let mut idle = false;
+    // It seems to pause, so that what it may have left is read first.
+    let mut glance = false;
     let mut since = tokio::time::Instant::now();
     loop {
+        // One wake-up per chunk, not per frame: reading costs less than waking.
+        let leaves = source.wait_for(if idle || glance { 0 } else { feed.wanted() });
         let wake = if idle {
             since + timeout
+        } else if glance {
+            tokio::time::Instant::now() + GLANCE
+        } else if leaves {
+            // A chunk may be somewhat longer than asked for.
+            since + (flush_after + flush_after / 2).min(timeout)
         } else {
             since + flush_after.min(timeout)
         };
         let body = tokio::select! {
-            body = source.next() => body,
+            biased;
             refusal = feed.must_stop() => return Err(refusal),
             () = relay.drained() => return Err(Refusal::new(503, "the relay is shutting down")),
+            body = source.next() => body,
             () = tokio::time::sleep_until(wake) => {
+                if leaves {
+                    glance = true;
+                    continue;
+                }
                 if since.elapsed() >= timeout {
                     let secs = timeout.as_secs_f64();
                     let name = &feed.mount.name;
@@ -53,7 +78,7 @@ pub async fn run(mut feed: Feed, source: &mut impl Source) -> Result<(), Refusal
                     return Err(Refusal::new(408, why));
                 }
                 feed.flush();
-                idle = true;
+                (idle, glance) = (true, false);
                 continue;
             }
         };
@@ -61,7 +86,7 @@ pub async fn run(mut feed: Feed, source: &mut impl Source) -> Result<(), Refusal
             Body::More(bytes) => {
                 feed.push_held_back(&bytes).await?;
                 since = tokio::time::Instant::now();
-                idle = false;
+                (idle, glance) = (false, false);
             }
             Body::End => return feed.finish(),
             // An Ogg stream says when it ends; when it did not, the source is lost.
