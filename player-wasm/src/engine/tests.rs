@@ -1,6 +1,8 @@
 //! The engine against a simulated output: one clock, blocks placed where they
 //! ask to be, and what is heard compared with the plain decode.
 
+mod live;
+
 use opus::{Application, Channels, Encoder};
 use seamcast_media::ogg::{PageFlags, PageSpec, write_page};
 use seamcast_media::opus::{Head, Tags};
