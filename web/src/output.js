@@ -99,7 +99,7 @@ export class Output {
    */
   get delay() {
     const { context } = this;
-    return (context.baseLatency || 0) + (/Firefox/.test(navigator.userAgent) ? 0 : context.outputLatency || 0);
+    return (context.baseLatency || 0) + (/Firefox/.test(globalThis.navigator?.userAgent) ? 0 : context.outputLatency || 0);
   }
 
   /* ── Blocks ──────────────────────────────────────────────────────── */

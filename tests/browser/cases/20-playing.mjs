@@ -400,7 +400,7 @@ export default [
       const { offset } = tools.seamless(stereo, recorded, { limit: 1e-3 });
       for (const { time, seconds } of result.marks) {
         const heard = (seconds * recorded.rate - recorded.firstFrame - offset) / recorded.rate;
-        assert.ok(heard - time > -0.03 && heard - time < 0.2, `currentTime ${time} while ${heard} left the node`);
+        assert.ok(heard - time > -0.1 && heard - time < 0.2, `currentTime ${time} while ${heard} left the node`);
       }
     },
   },
