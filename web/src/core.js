@@ -5,7 +5,7 @@
  */
 import { Appender } from './appender.js';
 import { now } from './clock.js';
-import { PlayerError } from './errors.js';
+import { PlayerError, failure } from './errors.js';
 import { Link } from './link.js';
 import { Backoff } from './reconnect.js';
 import { load, make } from './wasm.js';
@@ -70,12 +70,12 @@ export const NOTHING = {
 };
 
 export class Core {
-  /** @type {Engine | null} */
-  #engine = null;
-  /** @type {Link | null} */
-  #link = null;
-  /** @type {Sink | null} */
-  #sink = null;
+  /** @type {Engine | null | undefined} */
+  #engine;
+  /** @type {Link | null | undefined} */
+  #link;
+  /** @type {Sink | null | undefined} */
+  #sink;
   #tell;
   /** Bound of the latency, seconds. */
   #most;
@@ -87,8 +87,8 @@ export class Core {
   #format = false;
   /** What the engine last found wrong with the input. */
   #complaint = '';
-  /** Told once what is buffered has been played. @type {PlayerError | null} */
-  #lateError = null;
+  /** Told once what is buffered has been played. @type {PlayerError | null | undefined} */
+  #lateError;
   /** Context frame at which the present run began. */
   #start = 0;
   /** The sink's as last seen. */
@@ -127,7 +127,7 @@ export class Core {
       this.#fail(/** @type {PlayerError} */ (cause));
     }
     if (this.#stopped) return;
-    const engine = /** @type {Engine} */ (this.#engine = make('engine', mode === 'complete', ...latency));
+    const engine = /** @type {Engine} */ (this.#engine = make('engine', performance, mode === 'complete', ...latency));
     engine.setStretch(stretch);
     // A join of its own: what was asked for when tells a burst, whenever it is to be heard.
     if (this.#link) engine.seek(begun, 0);
@@ -280,7 +280,7 @@ export class Core {
     try {
       work();
     } catch (cause) {
-      this.#fail(new PlayerError('decode', `the engine failed (${/** @type {Error} */ (cause)?.message ?? cause})`, { cause, remedy: 'reload the page and report the stream' }));
+      this.#fail(failure(cause, 'decode', 'the engine failed', { remedy: 'reload the page and report the stream' }));
     }
   }
 
@@ -389,10 +389,11 @@ export class Core {
     const t = now();
     const told = this.#told;
     const waits = !engine.full() && this.#wants;
-    if (t - told.report >= REPORT_MS || (waits && link.state === 'parked')) {
+    const due = t - told.report >= REPORT_MS;
+    if (due || (waits && link.state === 'parked')) {
       const { time, end, stats } = this.state();
       if (waits) link.unpark(end - time);
-      if (t - told.report >= REPORT_MS) {
+      if (due) {
         told.report = t;
         link.report(time, end - time, stats.underrunEvents);
       }

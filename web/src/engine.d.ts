@@ -4,6 +4,9 @@ export interface EngineEvent { type: string; [field: string]: any }
 /** Those of the statistics that the engine counts. */
 export type EngineStats = Omit<import('./index.js').PlayerStats, 'bytesReceived' | 'outputLatency' | 'bufferDepth' | 'output' | 'thread'>;
 
+/** A chunk's number, its end in media seconds, and when the relay had it, ms since the Unix epoch on its clock. */
+export type Header = [seq: number, end: number, ingest: number];
+
 /**
  * The player without its output (`player-wasm/src/shell/engine.rs` says what each does). `now` is
  * `performance.now()`, media times are seconds, frames are whole ones of the context's clock.
@@ -12,6 +15,7 @@ export interface Engine {
   setStretch(fraction: number): void;
   setOutput(sampleRate: number, channels: number, lead: number, horizon: number): void;
   pushBytes(now: number, bytes: Uint8Array): void;
+  header(message: Uint8Array): Header | string | undefined;
   pushChunk(now: number, message: Uint8Array): void;
   config(generation: number, mpeg: boolean, headers: Uint8Array): void;
   gap(): void;

@@ -31,15 +31,24 @@ export class PlayerError extends Error {
    * @param {{cause?: unknown, remedy?: string}} [more]
    */
   constructor(reason, detail, more = {}) {
-    const [code, remedy] = REASONS[reason];
-    super(`${detail}: ${more.remedy ?? remedy}`, more);
+    const [code, usual] = REASONS[reason];
+    const { remedy = usual } = more;
+    super(`${detail}: ${remedy}`, more);
     this.name = /** @type {const} */ ('PlayerError');
     this.code = code;
     this.reason = reason;
     this.detail = detail;
-    this.remedy = more.remedy ?? remedy;
+    this.remedy = remedy;
   }
 }
+
+/**
+ * What was thrown, as one of ours.
+ * @param {any} cause @param {Reason} reason @param {string} what What failed. @param {{remedy?: string}} [more]
+ * @returns {PlayerError}
+ */
+export const failure = (cause, reason, what, more) =>
+  cause instanceof PlayerError ? cause : new PlayerError(reason, `${what} (${cause?.message ?? cause})`, { cause, ...more });
 
 /** A DOMException where there is one; Node 20 has it too.
  * @param {string} message @param {string} name */

@@ -4,8 +4,8 @@
  * to the engine. Lives from a source being set until it is replaced.
  */
 import { now } from './clock.js';
-import { PlayerError } from './errors.js';
-import { Session, seekMessage, statsMessage, timeMessage } from './session.js';
+import { PlayerError, failure } from './errors.js';
+import { Session, message as said } from './session.js';
 import { attach, open } from './transport.js';
 
 /** Retries of a source from which nothing has come yet. */
@@ -43,25 +43,25 @@ export class Link {
   /** Between asking for another position and its first chunk; what comes meanwhile belongs to the old one. */
   seeking = false;
   #ended = false;
-  /** The newest chunk's ingest, ms of the relay's clock, and end, media seconds. */
-  #newest = { ingest: 0, end: 0 };
+  /** The newest chunk's. @type {import('./engine.js').Header} */
+  #newest = [0, 0, 0];
 
-  /** @type {Engine | null} */
-  #engine = null;
+  /** @type {Engine | null | undefined} */
+  #engine;
   /** What arrived before the engine. @type {(() => void)[]} */
   #early = [];
   #source;
   #query;
   #backoff;
   #host;
-  /** @type {import('./transport.js').Connection | null} */
-  #connection = null;
-  /** Whether the server speaks `seamcast.v1`; null until a socket has opened. @type {boolean | null} */
-  #dialect = null;
+  /** @type {import('./transport.js').Connection | null | undefined} */
+  #connection;
+  /** Whether the server speaks `seamcast.v1`; null until a socket has opened. @type {boolean | null | undefined} */
+  #dialect;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #timer = undefined;
-  /** @type {{afterMs: number, url: string} | null} */
-  #goaway = null;
+  #timer;
+  /** @type {{afterMs: number, url: string} | null | undefined} */
+  #goaway;
   /** Media has to flow before `reconnected` is told. */
   #rejoining = false;
   #recovered = false;
@@ -102,7 +102,7 @@ export class Link {
     try {
       this.#connection = typeof this.#source === 'string' ? open(this.#address(this.#source, from), handlers, this.#dialect) : attach(this.#source, handlers);
     } catch (cause) {
-      this.#host.fail(cause instanceof PlayerError ? cause : new PlayerError('unreachable', String(cause), { cause }));
+      this.#host.fail(failure(cause, 'unreachable', 'cannot connect'));
     }
   }
 
@@ -143,7 +143,7 @@ export class Link {
     this.state = 'open';
     this.framed = this.#dialect = framed;
     this.lastArrival = now();
-    if (framed) this.#connection?.send(timeMessage(Date.now()));
+    if (framed) this.#askTime();
   }
 
   /** @param {Uint8Array} bytes @returns {void | Promise<void>} */
@@ -171,11 +171,15 @@ export class Link {
       this.#host.work(() => engine.pushBytes(at, bytes));
       return;
     }
-    const chunk = this.#checked(() => this.session.chunk(bytes));
-    if (!chunk || this.seeking) return;
-    this.#newest = chunk;
-    this.#rejoined();
-    this.#host.work(() => engine.pushChunk(at, bytes));
+    this.#host.work(() => {
+      const header = engine.header(bytes);
+      if (typeof header === 'string') this.#host.fail(new PlayerError('bad_message', header));
+      else if (header && this.session.chunk(header[0], header[1]) && !this.seeking) {
+        this.#newest = header;
+        engine.pushChunk(at, bytes);
+        this.#rejoined();
+      }
+    });
   }
 
   #rejoined() {
@@ -188,7 +192,12 @@ export class Link {
   /** @param {string} message @param {Engine} engine */
   #control(message, engine) {
     if (!this.framed) return; // Text from a plain server is no media and no error of ours.
-    const notice = this.#checked(() => this.session.control(message, Date.now()));
+    let notice;
+    try {
+      notice = this.session.control(message, Date.now());
+    } catch (e) {
+      return this.#host.fail(/** @type {PlayerError} */ (e)); // It breaks the protocol.
+    }
     switch (notice?.type) {
       case 'welcome':
         if (this.#rejoining) {
@@ -264,16 +273,6 @@ export class Link {
     this.#timer = setTimeout(() => this.connect(), delay);
   }
 
-  /** A message that breaks the protocol ends it. @template T @param {() => T} read @returns {T | null} */
-  #checked(read) {
-    try {
-      return read();
-    } catch (e) {
-      this.#host.fail(/** @type {PlayerError} */ (e));
-      return null;
-    }
-  }
-
   /* ── What is asked ───────────────────────────────────────────────── */
 
   /** @param {number | 'live'} to */
@@ -281,7 +280,7 @@ export class Link {
     const from = to === 'live' ? to : Math.max(0, to - PRE_ROLL).toFixed(3);
     this.#ended = false;
     this.seeking = this.state === 'open';
-    if (this.seeking) this.#connection?.send(seekMessage(from));
+    if (this.seeking) this.#send('seek', { from });
     else this.connect(from);
   }
 
@@ -295,15 +294,25 @@ export class Link {
   /** @param {number} mediaTime @param {number} depth Seconds. @param {number} underruns */
   report(mediaTime, depth, underruns) {
     if (!this.framed || this.state !== 'open') return;
-    this.#connection?.send(statsMessage(mediaTime, depth * 1000, underruns));
-    this.#connection?.send(timeMessage(Date.now()));
+    this.#send('stats', { media_time: mediaTime, buffered_ms: depth * 1000, underruns });
+    this.#askTime();
+  }
+
+  #askTime() {
+    this.#send('time', { t0: Date.now() });
+  }
+
+  /** @param {string} type @param {Record<string, unknown>} fields */
+  #send(type, fields) {
+    this.#connection?.send(said(type, fields));
   }
 
   /** Seconds since the relay received what lies at `mediaTime`; null where it does not say. @param {number} mediaTime */
   age(mediaTime) {
     const { clockOffset } = this.session;
-    if (!this.framed || clockOffset === null || !this.#newest.ingest) return null;
+    const [, end, ingest] = this.#newest;
+    if (!this.framed || clockOffset === null || !ingest) return null;
     // It came in as long before the newest chunk as it lies before it in the programme.
-    return (Date.now() + clockOffset - this.#newest.ingest) / 1000 + this.#newest.end - mediaTime;
+    return (Date.now() + clockOffset - ingest) / 1000 + end - mediaTime;
   }
 }

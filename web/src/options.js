@@ -17,27 +17,30 @@ function bounds(latency = 'auto') {
 
 /** With what was left out; says here what is wrong with them rather than later. @param {PlayerOptions} options */
 export function checked(options) {
-  const { mode = 'live', stretch = 0, reconnect } = options;
+  const { mode = 'live', stretch = 0, reconnect, preload, wasmUrl } = options;
   if (mode !== 'live' && mode !== 'complete') throw new TypeError(`mode takes 'live' or 'complete', got ${describe(mode)}`);
   if (!(stretch >= 0 && stretch <= 0.05)) throw new TypeError(`stretch takes a fraction from 0 to 0.05, got ${describe(stretch)}`);
   if (reconnect !== false) new Backoff(reconnect);
-  return { ...options, mode, stretch, latency: bounds(options.latency) };
+  return { mode, stretch, reconnect, preload, wasmUrl, latency: bounds(options.latency) };
 }
+
+/** As the page means it. @param {string | URL} url */
+export const absolute = (url) => new URL(url, globalThis.document?.baseURI).href;
 
 /** A `src` in full. @param {string} url */
 export function address(url) {
-  let absolute = '';
+  let full = '';
   try {
-    absolute = new URL(url, globalThis.document?.baseURI).href;
+    full = absolute(url);
   } catch { /* said below */ }
-  if (!/^(ws|http)s?:/.test(absolute)) throw new TypeError(`src takes a ws, wss, http or https address or null, got ${describe(url)}`);
-  return absolute;
+  if (!/^(ws|http)s?:/.test(full)) throw new TypeError(`src takes a ws, wss, http or https address or null, got ${describe(url)}`);
+  return full;
 }
 
 /** Whether a `srcObject` is a socket. @param {unknown} source */
 export function isSocket(source) {
   const socket = typeof WebSocket !== 'undefined' && source instanceof WebSocket;
-  if (!socket && !(typeof ReadableStream !== 'undefined' && source instanceof ReadableStream)) {
+  if (!socket && !(source instanceof ReadableStream)) {
     throw new TypeError(`srcObject takes a WebSocket, a ReadableStream of bytes or null, got ${describe(source)}`);
   }
   return socket;

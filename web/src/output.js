@@ -48,8 +48,8 @@ export class Output {
   #settled;
   /** What may still be cancelled. @type {{node: AudioBufferSourceNode, at: number, end: number}[]} */
   #sources = [];
-  /** @type {AudioWorkletNode | null} */
-  #reader = null;
+  /** @type {AudioWorkletNode | null | undefined} */
+  #reader;
   /** What a `Ring` needs to feed the worklet. @type {Promise<import('./ring.js').Way> | undefined} */
   #way;
   /** Whether somebody has it. */

@@ -4,8 +4,8 @@ import { now } from './clock.js';
 import { Core, NOTHING } from './core.js';
 import { Credit } from './credit.js';
 import { defer } from './defer.js';
-import { PlayerError, describe, domError, toBytes } from './errors.js';
-import { address, checked, isSocket } from './options.js';
+import { describe, domError, failure, toBytes } from './errors.js';
+import { absolute, address, checked, isSocket } from './options.js';
 import { Ranges } from './ranges.js';
 import { Remote } from './remote.js';
 import { Stage } from './stage.js';
@@ -18,10 +18,10 @@ const BLOCKED = 'the browser blocks audio before a user gesture: call unlock()';
 export class Player extends EventTarget {
   #options;
   #stage;
-  /** @type {Core | Remote | null} */
-  #core = null;
-  /** @type {Promise<Core | Remote> | null} */
-  #starting = null;
+  /** @type {Core | Remote | null | undefined} */
+  #core;
+  /** @type {Promise<Core | Remote> | null | undefined} */
+  #starting;
   /** Changes with every load, so that late answers of an earlier one are dropped. */
   #load = 0;
 
@@ -35,18 +35,18 @@ export class Player extends EventTarget {
   #playing = false;
   #readyState = 0;
   #duration = NaN;
-  /** @type {PlayerError | null} */
+  /** @type {import('./errors.js').PlayerError | null} */
   #error = null;
-  /** @type {ReturnType<typeof defer> | null} */
-  #play = null;
-  /** @type {ReturnType<typeof defer> | null} */
-  #seek = null;
+  /** @type {ReturnType<typeof defer> | null | undefined} */
+  #play;
+  /** @type {ReturnType<typeof defer> | null | undefined} */
+  #seek;
 
   #volume = 1;
   #muted = false;
   #toldTime = 0;
-  /** Position shown in a pause, and from a seek to its end. @type {number | null} */
-  #held = null;
+  /** Position shown in a pause, and from a seek to its end. @type {number | null | undefined} */
+  #held;
   #credit = new Credit();
   /** Seconds played up to the last `flush()`. */
   #flushed = 0;
@@ -144,7 +144,7 @@ export class Player extends EventTarget {
       if (this.#inputEnded) core.call('end');
       core.call('play');
     } catch (cause) {
-      if (generation === this.#load) this.#fail(cause instanceof PlayerError ? cause : new PlayerError('decode', String(cause), { cause }));
+      if (generation === this.#load) this.#fail(failure(cause, 'decode', 'the player failed'));
     }
   }
 
@@ -164,7 +164,7 @@ export class Player extends EventTarget {
 
   /** @param {number | 'live'} to */
   async seek(to) {
-    if (to !== 'live' && !(typeof to === 'number' && to >= 0 && Number.isFinite(to))) {
+    if (to !== 'live' && !(to >= 0 && Number.isFinite(to))) {
       throw new TypeError(`seek takes seconds from 0 up or 'live', got ${describe(to)}`);
     }
     const { framed, seekable } = this.#state();
@@ -315,7 +315,7 @@ export class Player extends EventTarget {
 
   /** Fields are on the event and in `detail`. @param {string} type @param {Record<string, unknown>} [detail] */
   #emit(type, detail) {
-    this.dispatchEvent(detail ? Object.assign(new CustomEvent(type, { detail }), detail) : new Event(type));
+    this.dispatchEvent(Object.assign(new CustomEvent(type, { detail }), detail));
   }
 
   /** @returns {import('./core.js').State} */
@@ -345,8 +345,8 @@ export class Player extends EventTarget {
 
   /** @param {number} load @returns {Promise<Core | Remote>} */
   async #start(load) {
-    const { mode, latency, stretch, reconnect, wasmUrl } = this.#options;
-    const options = { source: this.#source, mode, latency, stretch, reconnect, wasmUrl: wasmUrl && new URL(wasmUrl, globalThis.document?.baseURI).href };
+    const { wasmUrl } = this.#options;
+    const options = { ...this.#options, source: this.#source, wasmUrl: wasmUrl && absolute(wasmUrl) };
     const worker = await this.#stage.worker(options);
     if (load !== this.#load) throw domError('the source was changed', 'AbortError');
     /** @param {string} type @param {any} [detail] */
@@ -361,7 +361,7 @@ export class Player extends EventTarget {
   /** Ends what was and begins anew with `source`; the output stays. @param {import('./link.js').Source | null} source */
   #setSource(source) {
     this.#load += 1;
-    const had = this.#starting !== null;
+    const had = this.#starting;
     this.#core?.call('close');
     this.#core = this.#starting = null;
     this.#credit.release();
@@ -391,7 +391,7 @@ export class Player extends EventTarget {
     this.#settlePlay(failure);
   }
 
-  /** @param {PlayerError} error */
+  /** @param {import('./errors.js').PlayerError} error */
   #fail(error) {
     if (this.#error) return;
     this.#core?.call('stop');

@@ -1,4 +1,5 @@
 // @ts-check
+import { domError } from './errors.js';
 
 /** A `TimeRanges` of our own: the platform's has no constructor. */
 export class Ranges {
@@ -23,7 +24,7 @@ export class Ranges {
   /** @param {number} index */
   #at(index) {
     const range = this.#list[index];
-    if (!range) throw new DOMException(`range ${index} of ${this.length}; check length first`, 'IndexSizeError');
+    if (!range) throw domError(`range ${index} of ${this.length}; check length first`, 'IndexSizeError');
     return range;
   }
 }

@@ -18,6 +18,9 @@ export class Ring {
   reached = 0;
   #written = 0;
 
+  #memory;
+  #port;
+
   /** @param {Way} way */
   constructor({ rate, channels, port, memory, running }) {
     this.rate = rate;
@@ -25,8 +28,8 @@ export class Ring {
     this.running = running;
     // A port may stall together with the main thread (WebKit): what was sent before has to last.
     this.horizon = memory ? 3 : 6;
-    this.port = port;
-    this.memory = memory && new Memory(memory, channels);
+    this.#port = port;
+    this.#memory = memory && new Memory(memory, channels);
     port.onmessage = ({ data: [reached, shift, starved] }) => this.#told(reached, shift, starved);
   }
 
@@ -40,8 +43,8 @@ export class Ring {
   }
 
   get frame() {
-    if (this.memory) {
-      const { counts } = this.memory;
+    if (this.#memory) {
+      const { counts } = this.#memory;
       const quanta = Atomics.load(counts, 2);
       const shift = Atomics.load(counts, 3);
       this.#told(quanta * QUANTUM - shift, shift, Atomics.load(counts, 4));
@@ -55,7 +58,7 @@ export class Ring {
   schedule(engine) {
     for (;;) {
       // Only a context that stands still lets so many pile up.
-      if (this.memory && this.#written - Atomics.load(this.memory.counts, 1) > COMMANDS - 9) return;
+      if (this.#memory && this.#written - Atomics.load(this.#memory.counts, 1) > COMMANDS - 9) return;
       const block = engine.nextBlock(this.frame);
       if (!block) return;
       const [at, ...planes] = block;
@@ -74,9 +77,9 @@ export class Ring {
 
   /** @param {number} kind @param {number} at @param {Float32Array[]} [planes] */
   #tell(kind, at, planes = []) {
-    const { memory } = this;
+    const memory = this.#memory;
     if (!memory) {
-      this.port.postMessage([kind, at, planes], planes.map(({ buffer }) => buffer));
+      this.#port.postMessage([kind, at, planes], planes.map(({ buffer }) => buffer));
       return;
     }
     const frames = planes[0]?.length ?? 0;

@@ -1,22 +1,12 @@
 // @ts-check
 /**
- * The `seamcast.v1` listener session: control messages and chunk headers in,
+ * The `seamcast.v1` listener session: control messages and chunks' numbers in,
  * position and notices out. Pure: no socket, no clock. `protocol/README.md`
- * documents every message and the chunk layout.
+ * documents every message.
  */
 import { PlayerError } from './errors.js';
 
 export const SUBPROTOCOL = 'seamcast.v1';
-const HEADER_LEN = 40;
-const VERSION = 1;
-const KIND_MEDIA = 1;
-const TICKS_PER_SECOND = 705_600_000;
-
-/**
- * @typedef {object} Chunk
- * @property {number} end Where it ends, media seconds.
- * @property {number} ingest When the relay received it, ms since the Unix epoch on its clock.
- */
 
 /**
  * What the player acts on of a control message.
@@ -32,7 +22,7 @@ const TICKS_PER_SECOND = 705_600_000;
  */
 
 /** @param {unknown} value @param {number} [otherwise] */
-const number = (value, otherwise = 0) => (typeof value === 'number' && Number.isFinite(value) ? value : otherwise);
+const number = (value, otherwise = 0) => (Number.isFinite(value) ? /** @type {number} */ (value) : otherwise);
 /** @param {unknown} value */
 const text = (value) => (typeof value === 'string' ? value : '');
 
@@ -78,12 +68,12 @@ export class Session {
         return { type, recovered: m.recovered === true && !changed };
       }
       case 'config':
-        return { type, generation: number(m.generation), container: text(m.container), headers: Uint8Array.from(atob(text(m.headers)), (c) => c.charCodeAt(0)) };
+        return { type, generation: number(m.generation), container: m.container, headers: Uint8Array.from(atob(text(m.headers)), (c) => c.charCodeAt(0)) };
       case 'metadata':
         return { type, at: number(m.at), tags: m.tags ?? {} };
       case 'gap':
         this.#next = number(m.to, this.#next ?? 0);
-        return { type, reason: text(m.reason) };
+        return { type, reason: m.reason };
       case 'offline':
         return { type, graceMs: number(m.grace_ms) };
       case 'online':
@@ -109,33 +99,16 @@ export class Session {
   }
 
   /**
-   * Splits a binary message and notes the position. Null: a kind this build
-   * does not know, or a chunk already received (a resume may overlap).
-   * @param {Uint8Array} message
-   * @returns {Chunk | null}
+   * Notes the position after a chunk. False: it was received already (a resume may overlap).
+   * @param {number} seq @param {number} end Where it ends, media seconds.
    */
-  chunk(message) {
-    if (message.length < HEADER_LEN) {
-      throw new PlayerError('bad_message', `binary message of ${message.length} bytes, a header has ${HEADER_LEN}`);
-    }
-    if (message[0] !== VERSION) {
-      throw new PlayerError('bad_message', `chunk layout version ${message[0]}, this build reads ${VERSION}`);
-    }
-    if (message[1] !== KIND_MEDIA) return null;
-    const view = new DataView(message.buffer, message.byteOffset, HEADER_LEN);
-    const seq = Number(view.getBigUint64(8));
-    if (this.#next !== null && seq < this.#next) return null;
+  chunk(seq, end) {
+    if (this.#next !== null && seq < this.#next) return false;
     this.#next = seq + 1;
-    const end = Number(view.getBigUint64(16) + view.getBigUint64(24)) / TICKS_PER_SECOND;
     this.seekable[1] = Math.max(this.seekable[1], end);
-    return { end, ingest: Number(view.getBigUint64(32)) / 1000 };
+    return true;
   }
 }
 
-/** @param {string} from */
-export const seekMessage = (from) => JSON.stringify({ type: 'seek', from });
-/** @param {number} mediaTime @param {number} bufferedMs @param {number} underruns */
-export const statsMessage = (mediaTime, bufferedMs, underruns) =>
-  JSON.stringify({ type: 'stats', media_time: mediaTime, buffered_ms: bufferedMs, underruns });
-/** @param {number} now */
-export const timeMessage = (now) => JSON.stringify({ type: 'time', t0: now });
+/** What we send. @param {string} type @param {Record<string, unknown>} fields */
+export const message = (type, fields) => JSON.stringify({ type, ...fields });

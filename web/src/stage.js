@@ -5,13 +5,13 @@ import { spawn } from './remote.js';
 import { load } from './wasm.js';
 
 export class Stage {
-  /** @type {Output | null} */
-  output = null;
+  /** @type {Output | null | undefined} */
+  output;
   #gain = 1;
   #options;
   #changed;
-  /** @type {Promise<Worker | null> | null} */
-  #worker = null;
+  /** @type {Promise<Worker | null> | null | undefined} */
+  #worker;
 
   /** @param {import('./index.js').PlayerOptions} options @param {() => void} changed The context's state did. */
   constructor(options, changed) {

@@ -5,8 +5,9 @@ import { hasSimd } from './wasm.js';
 
 /** @param {string} type @returns {'' | 'maybe' | 'probably'} */
 export function canPlayType(type) {
-  const [, kind = '', rest = ''] = /^\s*([\w.+-]+\/[\w.+-]+)\s*(.*)$/.exec(String(type).toLowerCase()) ?? [];
-  const codecs = /codecs\s*=\s*"?([^";]*)/.exec(rest)?.[1].trim();
+  const text = String(type).toLowerCase().trim();
+  const [kind] = text.split(/[\s;]/);
+  const codecs = /codecs\s*=\s*"?([^";]*)/.exec(text)?.[1].trim();
   if (/^audio\/(mpeg|mp3|x-mp3|mpeg3)$/.test(kind)) return !codecs || codecs === 'mp3' ? 'probably' : '';
   if (/^((audio|application)\/(x-)?ogg|audio\/opus)$/.test(kind)) return codecs ? (codecs === 'opus' ? 'probably' : '') : 'maybe';
   return '';

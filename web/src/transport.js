@@ -3,7 +3,7 @@
  * Gets bytes from a WebSocket, a fetch response or a stream, one connection at
  * a time. Knows nothing of media, retries nothing: the player decides.
  */
-import { PlayerError, toBytes } from './errors.js';
+import { PlayerError, failure, toBytes } from './errors.js';
 import { isSocket } from './options.js';
 import { SUBPROTOCOL } from './session.js';
 
@@ -24,18 +24,18 @@ import { SUBPROTOCOL } from './session.js';
  */
 
 /** WebSocket close codes that say no retry can help: 4500–4999 by protocol, then RFC 6455's verdicts on the client. */
-const FINAL = new Set([1002, 1003, 1007, 1008, 1010]);
+const FINAL = [1002, 1003, 1007, 1008, 1010];
 const CODE_ENDED = 4500;
 const CODE_NOT_FOUND = 4504;
 const CODE_NO_FORMAT = 4515;
 /** HTTP statuses after which trying again may help (RFC 9110 §15.5.9, §15.6; RFC 6585 §4). */
-const HTTP_RETRY = new Set([408, 425, 429, 500, 502, 503, 504]);
+const HTTP_RETRY = [408, 425, 429, 500, 502, 503, 504];
 
 /** @type {Closed} */
 const AS_IT_SHOULD = { error: null, retry: false };
 
-/** @param {import('./index.js').PlayerErrorReason} reason @param {string} detail @param {boolean} [retry] @param {unknown} [cause] @returns {Closed} */
-const closedBy = (reason, detail, retry = false, cause) => ({ error: new PlayerError(reason, detail, cause ? { cause } : {}), retry });
+/** @param {import('./index.js').PlayerErrorReason} reason @param {string} detail @param {boolean} [retry] @returns {Closed} */
+const closedBy = (reason, detail, retry = false) => ({ error: new PlayerError(reason, detail), retry });
 
 /**
  * What a WebSocket close means.
@@ -47,7 +47,7 @@ export function closedBySocket(code, reason, wasOpen) {
   if (code === CODE_ENDED || (code === 1000 && wasOpen)) return AS_IT_SHOULD;
   if (code === CODE_NOT_FOUND) return closedBy('mount_not_found', `no such mount (${said})`);
   if (code === CODE_NO_FORMAT) return closedBy('unsupported_media', `the server has no format for this player (${said})`);
-  if ((code >= 4500 && code < 5000) || FINAL.has(code)) return closedBy('refused', `the server closed the connection (${said})`);
+  if ((code >= 4500 && code < 5000) || FINAL.includes(code)) return closedBy('refused', `the server closed the connection (${said})`);
   return wasOpen ? closedBy('connection_lost', `the connection broke (${said})`, true) : closedBy('unreachable', `cannot connect (${said})`, true);
 }
 
@@ -58,7 +58,7 @@ export function closedBySocket(code, reason, wasOpen) {
  */
 export function closedByStatus(status, url) {
   const missing = status === 404 || status === 410;
-  return closedBy(missing ? 'mount_not_found' : 'http_status', `the server answered ${status} for ${url}`, HTTP_RETRY.has(status));
+  return closedBy(missing ? 'mount_not_found' : 'http_status', `the server answered ${status} for ${url}`, HTTP_RETRY.includes(status));
 }
 
 /**
@@ -179,9 +179,8 @@ async function pump(source, on, signal) {
     on.open(false);
     reader = stream.getReader();
   } catch (cause) {
-    return close(typeof source === 'string'
-      ? closedBy('unreachable', `cannot fetch ${source} (${/** @type {Error} */ (cause)?.message ?? cause})`, true, cause)
-      : closedBy('aborted', 'the stream is locked by another reader', false, cause));
+    const retry = typeof source === 'string';
+    return close({ error: retry ? failure(cause, 'unreachable', `cannot fetch ${source}`) : failure(cause, 'aborted', 'the stream is locked by another reader'), retry });
   }
   signal.addEventListener('abort', () => void reader.cancel().catch(() => {}), { once: true });
   try {
@@ -192,7 +191,7 @@ async function pump(source, on, signal) {
       await on.bytes(toBytes(value, 'srcObject'));
     }
   } catch (cause) {
-    const wrong = cause instanceof TypeError && /takes a/.test(cause.message);
-    close(closedBy(wrong ? 'unsupported_media' : 'connection_lost', `the stream broke (${/** @type {Error} */ (cause)?.message ?? cause})`, !wrong, cause));
+    const retry = !(cause instanceof TypeError && /takes a/.test(cause.message));
+    close({ error: failure(cause, retry ? 'connection_lost' : 'unsupported_media', 'the stream broke'), retry });
   }
 }

@@ -12,10 +12,10 @@ export { Player } from './player.js';
 export { PlayerError } from './errors.js';
 export { places } from './remote.js';
 
-/** @type {Core | null} */
-let core = null;
-/** @type {Ring | null} */
-let ring = null;
+/** @type {Core | undefined} */
+let core;
+/** @type {Ring | undefined} */
+let ring;
 
 /** Clones would lose what makes an error ours. @param {any} detail */
 const plain = (detail) => {
@@ -41,7 +41,7 @@ const take = ({ data: [load, method, ...args] }) => {
       break;
     case 'close':
       core?.close();
-      core = null;
+      core = undefined;
       break;
     default:
       /** @type {any} */ (core)?.[method](...args);

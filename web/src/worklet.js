@@ -10,6 +10,8 @@ import { BLOCK, CANCEL, COMMANDS, DONE, ANEW, Memory } from './memory.js';
 const REPORT_EVERY = 8;
 /** Length of a fade where silence could not be avoided, frames. */
 const FADE = Math.round(sampleRate * 0.003);
+/** How loud so many frames into one. @param {number} frames */
+const gain = (frames) => Math.sin(Math.PI / 2 * frames / FADE) ** 2;
 
 /** @typedef {{at: number, length: number, planes: Float32Array[], begun: boolean, mark: number}} Block */
 
@@ -33,10 +35,12 @@ class Reader extends AudioWorkletProcessor {
   /** @type {MessagePort | null} */
   #source = null;
 
+  #memory;
+
   /** @param {{processorOptions: {memory: SharedArrayBuffer | null, channels: number}}} options */
   constructor({ processorOptions: { memory, channels } }) {
     super();
-    this.memory = memory && new Memory(memory, channels);
+    this.#memory = memory && new Memory(memory, channels);
     this.port.onmessage = ({ data: source }) => {
       this.#closed = !source;
       this.#source = source;
@@ -59,7 +63,7 @@ class Reader extends AudioWorkletProcessor {
   }
 
   #poll() {
-    const { memory } = this;
+    const memory = this.#memory;
     if (!memory) return;
     const written = Atomics.load(memory.counts, 0);
     while (this.#read < written) {
@@ -79,9 +83,8 @@ class Reader extends AudioWorkletProcessor {
     for (; from < to && this.#quiet < FADE; from += 1) {
       this.#quiet += 1;
       if (mark & DONE || !length) continue;
-      const gain = Math.cos(Math.PI / 2 * this.#quiet / FADE) ** 2;
       planes.forEach((plane, c) => {
-        out[c][from] = gain * (2 * plane[length - 1] - plane[Math.max(0, length - 1 - this.#quiet)]);
+        out[c][from] = (1 - gain(this.#quiet)) * (2 * plane[length - 1] - plane[Math.max(0, length - 1 - this.#quiet)]);
       });
     }
   }
@@ -113,18 +116,17 @@ class Reader extends AudioWorkletProcessor {
       block.planes.forEach((plane, c) => out[c].set(plane.subarray(at, at + length), i));
       for (let k = i; k < i + length && this.#risen < FADE; k += 1) {
         this.#risen += 1;
-        const gain = Math.sin(Math.PI / 2 * this.#risen / FADE) ** 2;
-        for (const plane of out) plane[k] *= gain;
+        for (const plane of out) plane[k] *= gain(this.#risen);
       }
       i += length;
       if (at + length >= block.length) this.#queue.shift();
     }
     this.#next = currentFrame + frames - this.#shift;
     this.#quanta += 1;
-    if (this.memory) {
-      Atomics.store(this.memory.counts, 4, this.#starved);
-      Atomics.store(this.memory.counts, 3, this.#shift);
-      Atomics.store(this.memory.counts, 2, (currentFrame + frames) / frames);
+    if (this.#memory) {
+      Atomics.store(this.#memory.counts, 4, this.#starved);
+      Atomics.store(this.#memory.counts, 3, this.#shift);
+      Atomics.store(this.#memory.counts, 2, (currentFrame + frames) / frames);
     } else if (this.#quanta % REPORT_EVERY === 0) this.#source?.postMessage([this.#next, this.#shift, this.#starved]);
     return !this.#closed;
   }

@@ -184,6 +184,14 @@ test('seek asks the relay and drops what was on its way', async () => {
   assert.deepEqual([player.seekable.start(0), player.seekable.end(0)], [0, 60]);
 });
 
+test('a message too short for its header is an error, one of an unknown kind is skipped', async () => {
+  const playing = start();
+  const ws = await joined();
+  ws.media(new Uint8Array(44).fill(9).fill(1, 0, 1));
+  ws.media(new Uint8Array(39));
+  await assert.rejects(playing, { reason: 'bad_message', message: /39 bytes, a header has 40/ });
+});
+
 test('a protocol of another version is an error, not silence', async () => {
   const playing = start();
   const ws = await joined();

@@ -35,6 +35,11 @@ pub(crate) fn package_dir() -> PathBuf {
     root().join("web/dist/player")
 }
 
+/// What wasm-bindgen generates for the package's JavaScript, the same for both modules.
+fn glue_file() -> PathBuf {
+    root().join("web/src/glue.js")
+}
+
 fn tools_dir() -> PathBuf {
     root().join("xtask/wasm-tools")
 }
@@ -48,7 +53,7 @@ pub(crate) fn npm_dirs() -> [PathBuf; 2] {
 pub(crate) fn build() -> Result<()> {
     let inputs = module_inputs()?;
     let outputs = [SIMD.file, PLAIN.file];
-    let have = outputs.iter().all(|file| package_dir().join(file).exists());
+    let have = outputs.iter().all(|file| package_dir().join(file).exists()) && glue_file().exists();
     if have && stamp::is_fresh("wasm", &inputs) {
         eprintln!("==> The player's wasm modules are up to date");
     } else {
@@ -103,18 +108,25 @@ fn modules() -> Result<()> {
     step("Compiling the player for WebAssembly, without SIMD", || {
         compile(PLAIN)
     })?;
-    step("Compiling the tool that trims modules", || {
+    step("Compiling the tool that binds and trims modules", || {
         run(cargo()
             .args(["build", "--locked", "--manifest-path"])
             .arg(tools_dir().join("Cargo.toml"))
             .arg("--target-dir")
             .arg(target().join("wasm-tools")))
     })?;
-    step("Trimming and optimising the modules (wasm-opt)", || {
-        fs::create_dir_all(package_dir())?;
-        optimise(SIMD)?;
-        optimise(PLAIN)
-    })
+    step(
+        "Binding, trimming and optimising the modules (wasm-opt)",
+        || {
+            fs::create_dir_all(package_dir())?;
+            let glue = optimise(SIMD)?;
+            if optimise(PLAIN)? != glue {
+                bail!("the two modules import different functions: their glue must be the same");
+            }
+            fs::write(glue_file(), glue)?;
+            Ok(())
+        },
+    )
 }
 
 /// `cargo SUBCOMMAND` for wasm32, with what libopus's C needs to be compiled.
@@ -169,12 +181,15 @@ fn compile(flavour: Flavour) -> Result<()> {
     run(cargo_wasm("build", flavour)?.args(["--lib", "--profile", "wasm"]))
 }
 
-fn optimise(flavour: Flavour) -> Result<()> {
+/// Puts a module into the package and returns its glue.
+fn optimise(flavour: Flavour) -> Result<String> {
     let folder = target().join(flavour.folder);
     let trimmed = folder.join("trimmed.wasm");
+    let glue = folder.join("glue.js");
     run(cmd(target().join("wasm-tools/debug/xtask-module"))
         .arg(folder.join(TARGET).join("wasm/seamcast_player.wasm"))
-        .arg(&trimmed))?;
+        .arg(&trimmed)
+        .arg(&glue))?;
     let mut command = cmd("node");
     command
         .arg(tools_dir().join("node_modules/binaryen/bin/wasm-opt"))
@@ -197,7 +212,8 @@ fn optimise(flavour: Flavour) -> Result<()> {
     run(command
         .arg(trimmed)
         .arg("-o")
-        .arg(package_dir().join(flavour.file)))
+        .arg(package_dir().join(flavour.file)))?;
+    fs::read_to_string(&glue).with_context(|| format!("cannot read {}", glue.display()))
 }
 
 /// Prints raw, gzip and brotli sizes of what a page downloads; over a ceiling is an error.

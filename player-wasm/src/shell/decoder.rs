@@ -1,12 +1,14 @@
 //! `Decoder`: bytes in, PCM out; what `StreamDecoder` stands on.
 
+use js_sys::{Array, Float32Array, Uint8Array};
+use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use super::{end_object, field, floats, list, object, put, read};
+use super::{array, object, pieces};
 use crate::stream::{Audio, Format, Item, StreamDecoder as Core, StreamError};
 
 /// Input copied into wasm memory at a time.
-const PIECE: usize = 32 * 1024;
+const PIECE: u32 = 32 * 1024;
 /// Frames staged in wasm memory before they move to JavaScript's: what 64 KiB of
 /// 100 kbit/s hold, as joining several stages costs 3 % of the time.
 const STAGE: usize = 256 * 1024;
@@ -48,26 +50,24 @@ impl Decoder {
     /// the largest channel count up to its end (mono is copied to the second
     /// channel, other missing channels are silent), `sampleRate` is the last one
     /// and `segments` tells where each format begins.
-    pub fn decode(&mut self, length: usize) {
+    pub fn decode(&mut self, bytes: &Uint8Array) -> JsValue {
         let mut sink = Sink::new();
-        let mut at = 0;
-        while at < length {
-            let end = length.min(at + PIECE);
-            read(&mut self.input, at, end);
-            self.core.push(&self.input);
+        let mut input = std::mem::take(&mut self.input);
+        pieces(bytes, PIECE, &mut input, |piece| {
+            self.core.push(piece);
             self.drain(&mut sink);
-            at = end;
-        }
-        sink.result(&mut self.stage, self.format);
+        });
+        self.input = input;
+        sink.result(&mut self.stage, self.format)
     }
 
     /// End of input: the rest, in the same form. Bytes pushed afterwards begin
     /// another stream.
-    pub fn flush(&mut self) {
+    pub fn flush(&mut self) -> JsValue {
         let mut sink = Sink::new();
         self.core.finish();
         self.drain(&mut sink);
-        sink.result(&mut self.stage, self.format);
+        sink.result(&mut self.stage, self.format)
     }
 
     /// Forgets everything; the next byte is the first of another stream.
@@ -98,8 +98,8 @@ impl Decoder {
 struct Sink {
     /// Most channels so far.
     channels: usize,
-    /// Full stages already on JavaScript's stack.
-    stages: usize,
+    /// Full stages, already in JavaScript's memory.
+    stages: Array,
     total: usize,
     segments: Vec<(usize, Format)>,
     errors: Vec<StreamError>,
@@ -108,11 +108,9 @@ struct Sink {
 
 impl Sink {
     fn new() -> Self {
-        // The name of what the stages become.
-        put("stages");
         Self {
             channels: 0,
-            stages: 0,
+            stages: Array::new(),
             total: 0,
             segments: Vec::new(),
             errors: Vec::new(),
@@ -156,12 +154,12 @@ impl Sink {
     }
 
     fn flush(&mut self, stage: &mut [Vec<f32>]) {
-        for plane in stage.iter_mut().take(self.channels) {
-            floats(plane);
+        let planes = stage.iter_mut().take(self.channels).map(|plane| {
+            let copy = Float32Array::new_from_slice(plane);
             plane.clear();
-        }
-        list(self.channels);
-        self.stages += 1;
+            copy.into()
+        });
+        self.stages.push(&array(planes));
     }
 
     fn error(&mut self, error: StreamError) {
@@ -172,8 +170,8 @@ impl Sink {
         }
     }
 
-    /// Puts it on the stack.
-    fn result(mut self, stage: &mut [Vec<f32>], format: Option<Format>) {
+    /// As JavaScript gets it.
+    fn result(mut self, stage: &mut [Vec<f32>], format: Option<Format>) -> JsValue {
         if self.dropped_errors > 0 {
             self.errors.push(StreamError {
                 message: ["further errors: ", &self.dropped_errors.to_string()].concat(),
@@ -184,36 +182,34 @@ impl Sink {
         if stage.iter().any(|plane| !plane.is_empty()) {
             self.flush(stage);
         }
-        list(self.stages);
-        list(2);
-        field("samplesDecoded", || put(self.total as f64));
         let last = self.segments.last().map(|(_, format)| *format).or(format);
-        field("sampleRate", || put(last.map_or(0, |f| f.sample_rate)));
-        field("errors", || {
-            for error in &self.errors {
-                object(&[
-                    ("message", error.message.as_str().into()),
-                    ("offset", (error.offset as f64).into()),
-                    ("framesLost", (error.frames_lost as f64).into()),
-                ]);
-            }
-            list(self.errors.len());
+        let errors = self.errors.iter().map(|error| {
+            object([
+                ("message", error.message.as_str().into()),
+                ("offset", (error.offset as f64).into()),
+                ("framesLost", (error.frames_lost as f64).into()),
+            ])
         });
-        field("segments", || {
-            for (i, (start, format)) in self.segments.iter().enumerate() {
-                let end = self
-                    .segments
-                    .get(i + 1)
-                    .map_or(self.total, |(start, _)| *start);
-                object(&[
+        let ends = self.segments.iter().skip(1).map(|(start, _)| *start);
+        let ends = ends.chain([self.total]);
+        let segments = self
+            .segments
+            .iter()
+            .zip(ends)
+            .map(|((start, format), end)| {
+                object([
                     ("start", (*start as f64).into()),
                     ("samplesDecoded", ((end - start) as f64).into()),
                     ("channels", f64::from(format.channels).into()),
                     ("sampleRate", format.sample_rate.into()),
-                ]);
-            }
-            list(self.segments.len());
-        });
-        end_object(5);
+                ])
+            });
+        object([
+            ("stages", self.stages.into()),
+            ("samplesDecoded", (self.total as f64).into()),
+            ("sampleRate", last.map_or(0, |f| f.sample_rate).into()),
+            ("errors", array(errors)),
+            ("segments", array(segments)),
+        ])
     }
 }

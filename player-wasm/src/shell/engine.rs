@@ -4,19 +4,23 @@
 //! (`performance.now()`), media times are seconds, positions of the output
 //! are whole frames of the context's clock as numbers.
 
+use js_sys::{Array, Float32Array, Uint8Array};
 use seamcast_media::demux::{Codec, Container};
 use seamcast_media::units::{MediaDuration, MediaTime};
+use seamcast_protocol::chunk::{self, HEADER_LEN, Header};
+use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
+use web_sys::Performance;
 
-use super::{Value, end_object, field, floats, list, now as clock, object, put, read};
+use super::{array, object, pieces, read};
 use crate::engine::{Engine as Core, Event, Payload};
 use crate::prebuffer::{Latency, Mode};
 use crate::stream::Format;
 
 /// Input copied into wasm memory at a time.
-const PIECE: usize = 64 * 1024;
+const PIECE: u32 = 64 * 1024;
 /// Longest framed message taken.
-const MAX_MESSAGE: usize = 2 << 20;
+const MAX_MESSAGE: u32 = 2 << 20;
 
 /// Bytes in, blocks of PCM for the output and events out. One per player.
 #[wasm_bindgen]
@@ -24,6 +28,8 @@ const MAX_MESSAGE: usize = 2 << 20;
 pub struct Engine {
     core: Core,
     input: Vec<u8>,
+    /// Only for `decodeTimeMs`; the engine itself reads no clock.
+    clock: Performance,
     busy_ms: f64,
 }
 
@@ -32,11 +38,12 @@ impl Engine {
     /// An idle, paused engine, which may skip to stay near the live edge or never does (`complete`).
     /// The latency bounds are seconds (`0` and `Infinity`: measured, without bounds).
     #[wasm_bindgen(constructor)]
-    pub fn new(complete: bool, min_latency: f64, max_latency: f64) -> Self {
+    pub fn new(clock: Performance, complete: bool, min_latency: f64, max_latency: f64) -> Self {
         let mode = if complete { Mode::Complete } else { Mode::Live };
         Self {
             core: Core::new(mode, latency(min_latency, max_latency)),
             input: Vec::new(),
+            clock,
             busy_ms: 0.0,
         }
     }
@@ -65,35 +72,51 @@ impl Engine {
 
     /// Bytes of a plain stream (fetch, plain WebSocket, `append`), in order.
     #[wasm_bindgen(js_name = pushBytes)]
-    pub fn push_bytes(&mut self, now: f64, length: usize) {
-        let began = clock();
-        let mut at = 0;
-        while at < length {
-            let end = length.min(at + PIECE);
-            read(&mut self.input, at, end);
-            self.core.push_bytes(now, &self.input);
-            at = end;
+    pub fn push_bytes(&mut self, now: f64, bytes: &Uint8Array) {
+        let began = self.clock.now();
+        pieces(bytes, PIECE, &mut self.input, |piece| {
+            self.core.push_bytes(now, piece);
+        });
+        self.busy_ms += self.clock.now() - began;
+    }
+
+    /// What a binary message of `seamcast.v1` begins with, as `[seq, end, ingest]`: the chunk's number,
+    /// its end in media seconds, and when the relay had it, milliseconds since the Unix epoch on its
+    /// clock. A text where the message breaks the protocol; `undefined` for a kind to be skipped.
+    pub fn header(&mut self, message: &Uint8Array) -> JsValue {
+        read(&message.subarray(0, HEADER_LEN as u32), &mut self.input);
+        match Header::decode(&self.input) {
+            Ok((header, _)) => {
+                let end = MediaTime::from_ticks(header.media_time)
+                    + MediaDuration::from_ticks(header.duration);
+                array([
+                    (header.seq as f64).into(),
+                    end.as_secs_f64().into(),
+                    (header.ingest_time as f64 / 1000.0).into(),
+                ])
+            }
+            Err(chunk::Error::Kind(_)) => JsValue::UNDEFINED,
+            Err(error) => error.to_string().into(),
         }
-        self.busy_ms += clock() - began;
     }
 
     /// A binary message of `seamcast.v1`.
     #[wasm_bindgen(js_name = pushChunk)]
-    pub fn push_chunk(&mut self, now: f64, length: usize) {
-        let began = clock();
-        read(&mut self.input, 0, length.min(MAX_MESSAGE));
+    pub fn push_chunk(&mut self, now: f64, message: &Uint8Array) {
+        let began = self.clock.now();
+        self.read(message);
         self.core.push_chunk(now, &self.input);
-        self.busy_ms += clock() - began;
+        self.busy_ms += self.clock.now() - began;
     }
 
     /// A `config` message: its container and its decoded `headers`.
-    pub fn config(&mut self, generation: u32, mpeg: bool, length: usize) {
+    pub fn config(&mut self, generation: u32, mpeg: bool, headers: &Uint8Array) {
         let container = if mpeg {
             Container::Mpeg
         } else {
             Container::Ogg
         };
-        read(&mut self.input, 0, length.min(MAX_MESSAGE));
+        self.read(headers);
         self.core.config(generation, container, &self.input);
     }
 
@@ -105,8 +128,8 @@ impl Engine {
 
     /// A `metadata` message: `json`, in UTF-8, comes back as a string in a `metadata` event
     /// when media time `at` is audible.
-    pub fn metadata(&mut self, at: f64, length: usize) {
-        read(&mut self.input, 0, length.min(MAX_MESSAGE));
+    pub fn metadata(&mut self, at: f64, json: &Uint8Array) {
+        self.read(json);
         let json = String::from_utf8_lossy(&self.input).into_owned();
         self.core.metadata(media(at), Payload::Json(json));
     }
@@ -167,17 +190,12 @@ impl Engine {
     /// `{type: 'targetlatencychange', seconds}`,
     /// `{type: 'decodeerror', message, offset, framesLost}` (playback goes on),
     /// `{type: 'overflow'}` (input was dropped: `full` was ignored), `{type: 'ended'}`.
-    pub fn poll(&mut self, now: f64, frame: f64, reached: f64) {
-        let began = clock();
+    pub fn poll(&mut self, now: f64, frame: f64, reached: f64) -> JsValue {
+        let began = self.clock.now();
         self.core.poll(now, whole(frame), whole(reached));
-        self.busy_ms += clock() - began;
+        self.busy_ms += self.clock.now() - began;
         let rate = f64::from(self.core.sample_rate());
-        let mut events = 0;
-        while let Some(event) = self.core.next_event() {
-            describe(event, rate);
-            events += 1;
-        }
-        list(events);
+        array(std::iter::from_fn(|| self.core.next_event()).map(|event| describe(event, rate)))
     }
 
     /// The next block to schedule, as `[frame, plane, …]`: one plane per channel, in JavaScript's
@@ -185,16 +203,15 @@ impl Engine {
     /// events of that `poll` were acted on. `frame` is the context's present one: a block whose
     /// start it has passed since the poll is put off.
     #[wasm_bindgen(js_name = nextBlock)]
-    pub fn next_block(&mut self, frame: f64) {
+    pub fn next_block(&mut self, frame: f64) -> Option<Array> {
         self.core.catch_up(whole(frame));
-        let Some(slot) = self.core.next_slot() else {
-            return;
-        };
-        put(slot.context as f64);
+        let slot = self.core.next_slot()?;
+        let block = Array::new();
+        block.push(&(slot.context as f64).into());
         for channel in 0..self.core.channels() {
-            floats(self.core.pcm(slot, channel));
+            block.push(&Float32Array::new_from_slice(self.core.pcm(slot, channel)));
         }
-        list(1 + self.core.channels());
+        Some(block)
     }
 
     /// Whether everything up to the end of the stream was handed out.
@@ -220,9 +237,9 @@ impl Engine {
     }
 
     /// The numbers of `PlayerStats` that the engine knows, as a plain object.
-    pub fn stats(&self, frame: f64) {
+    pub fn stats(&self, frame: f64) -> JsValue {
         let stats = self.core.stats(whole(frame));
-        object(&[
+        object([
             ("underrunEvents", stats.underrun_events.into()),
             ("underrunDuration", stats.underrun_duration.into()),
             ("totalDuration", stats.total_duration.into()),
@@ -244,7 +261,14 @@ impl Engine {
             ("stretchedFrames", (stats.stretched_frames as f64).into()),
             ("bytesReceived", (stats.bytes_received as f64).into()),
             ("decodeTimeMs", self.busy_ms.into()),
-        ]);
+        ])
+    }
+}
+
+impl Engine {
+    /// Copies a message, cut where none is longer.
+    fn read(&mut self, message: &Uint8Array) {
+        read(&message.subarray(0, MAX_MESSAGE), &mut self.input);
     }
 }
 
@@ -274,71 +298,70 @@ fn whole(frame: f64) -> u64 {
     frame.round() as u64
 }
 
-fn describe_format(kind: &str, format: Format) {
+fn describe_format(kind: &str, format: Format) -> JsValue {
     let codec = match format.codec {
         Codec::Opus => "opus",
         Codec::Mp3 => "mp3",
     };
-    object(&[
+    object([
         ("type", kind.into()),
         ("codec", codec.into()),
         ("sampleRate", format.sample_rate.into()),
         ("channels", f64::from(format.channels).into()),
-    ]);
+    ])
 }
 
-/// Puts the event on the stack.
-fn describe(event: Event, rate: f64) {
-    let secs = |time: MediaTime| Value::from(time.as_secs_f64());
-    let count = |frames: u64| Value::from(frames as f64);
+/// The event as JavaScript gets it.
+fn describe(event: Event, rate: f64) -> JsValue {
+    let secs = |time: MediaTime| JsValue::from(time.as_secs_f64());
+    let count = |frames: u64| JsValue::from(frames as f64);
     match event {
         Event::LoadedMetadata(format) => describe_format("loadedmetadata", format),
         Event::CodecChange(format) => describe_format("codecchange", format),
-        Event::CanPlay => object(&[("type", "canplay".into())]),
-        Event::Playing { media, frame } => object(&[
+        Event::CanPlay => object([("type", "canplay".into())]),
+        Event::Playing { media, frame } => object([
             ("type", "playing".into()),
             ("mediaTime", secs(media)),
             ("frame", count(frame)),
         ]),
         Event::Waiting { media } => {
-            object(&[("type", "waiting".into()), ("mediaTime", secs(media))])
+            object([("type", "waiting".into()), ("mediaTime", secs(media))])
         }
-        Event::Underrun { media, silence } => object(&[
+        Event::Underrun { media, silence } => object([
             ("type", "underrun".into()),
             ("mediaTime", secs(media)),
             ("silenceMs", (silence as f64 * 1000.0 / rate).into()),
         ]),
-        Event::Cancel { frame } => object(&[("type", "cancel".into()), ("frame", count(frame))]),
-        Event::Skip { from, to } => object(&[
+        Event::Cancel { frame } => object([("type", "cancel".into()), ("frame", count(frame))]),
+        Event::Skip { from, to } => object([
             ("type", "skip".into()),
             ("from", secs(from)),
             ("to", secs(to)),
         ]),
         Event::Metadata { at, payload } => {
-            field("type", || put("metadata"));
-            field("at", || put(at.as_secs_f64()));
-            match &payload {
-                Payload::Json(json) => field("json", || put(json.as_str())),
-                Payload::Tags(tags) => field("tags", || {
-                    for (name, value) in tags {
-                        field(name, || put(value.as_str()));
-                    }
-                    list(tags.len());
-                }),
-            }
-            end_object(3);
+            let (name, value) =
+                match &payload {
+                    Payload::Json(json) => ("json", json.as_str().into()),
+                    Payload::Tags(tags) => (
+                        "tags",
+                        array(tags.iter().map(|(name, value)| {
+                            array([name.as_str().into(), value.as_str().into()])
+                        })),
+                    ),
+                };
+            object([("type", "metadata".into()), ("at", secs(at)), (name, value)])
         }
-        Event::TargetLatency { ms } => object(&[
+        Event::TargetLatency { ms } => object([
             ("type", "targetlatencychange".into()),
             ("seconds", (ms / 1000.0).into()),
         ]),
-        Event::DecodeError(error) => object(&[
+        Event::DecodeError(error) => object([
             ("type", "decodeerror".into()),
             ("message", error.message.as_str().into()),
             ("offset", count(error.offset)),
             ("framesLost", count(error.frames_lost)),
         ]),
-        Event::Overflow => object(&[("type", "overflow".into())]),
-        Event::Ended => object(&[("type", "ended".into())]),
+        Event::Overflow => object([("type", "overflow".into())]),
+        Event::Ended => object([("type", "ended".into())]),
     }
 }

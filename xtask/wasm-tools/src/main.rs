@@ -1,94 +1,100 @@
 //! Finishes one of the player's wasm modules after wasm-bindgen, and takes out what it need not
-//! carry: `xtask-module INPUT.wasm OUTPUT.wasm`.
+//! carry: `xtask-module INPUT.wasm OUTPUT.wasm GLUE.js`.
+
+use std::fs;
 
 use anyhow::{Context, bail};
-use walrus::{ExportItem, FunctionBuilder, FunctionKind, ImportKind, Module, ValType};
+use walrus::{FunctionBuilder, FunctionKind, Import, ImportKind, Module, ValType};
 use wasm_bindgen_cli_support::Bindgen;
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [input, output] = args.as_slice() else {
-        bail!("usage: xtask-module INPUT.wasm OUTPUT.wasm");
+    let [input, output, glue] = args.as_slice() else {
+        bail!("usage: xtask-module INPUT.wasm OUTPUT.wasm GLUE.js");
     };
     let mut bindgen = Bindgen::new();
     bindgen
         .input_path(input)
         .out_name("seamcast")
         .typescript(false)
-        .omit_default_module_path(true)
         .remove_producers_section(true);
-    bindgen.web(true)?;
-    // Its glue is left: every function takes and returns numbers, and `web/src/wasm.js` is shorter.
+    // For bundlers: what the module imports are exports of the glue, the rest falls to the bundler.
+    bindgen.bundler(true)?;
     let mut made = bindgen
         .generate_output()
         .with_context(|| format!("cannot bind the module {input}"))?;
+    let generated = made.start().context("wasm-bindgen made no glue")?.clone();
     let module = made.wasm_mut();
-    name_interface(module)?;
+    trap_instead_of_throwing(module)?;
+    leave_exports(module);
     let count = silence_panics(module);
     if count < 5 {
         bail!("found {count} panicking functions in {input}: have their names changed?");
     }
     walrus::passes::gc::run(module);
+    let imports = shorten_imports(module)?;
+    fs::write(glue, format!("{generated}\n{imports}"))
+        .with_context(|| format!("cannot write the glue {glue}"))?;
     module
         .emit_wasm_file(output)
         .with_context(|| format!("cannot write the module {output}"))
 }
 
-/// Gives imports and exports the names that `web/src/wasm.js` uses, and leaves only those.
-fn name_interface(module: &mut Module) -> anyhow::Result<()> {
-    let mut own = Vec::new();
-    for import in module.imports.iter_mut() {
-        let ImportKind::Function(function) = import.kind else {
-            bail!("{} is imported, which is no function", import.name);
-        };
-        match declared(&import.name) {
-            Some(name) => (import.module, import.name) = ("js".to_owned(), name.to_owned()),
-            // wasm-bindgen's own, to throw and for tables that nothing here uses.
-            None => own.push((import.id(), function, import.name.clone())),
-        }
-    }
-    for (import, id, name) in own {
-        let ty = module.types.get(module.funcs.get(id).ty());
-        let (params, results) = (ty.params().to_vec(), ty.results().to_vec());
-        let args = params.iter().map(|ty| module.locals.add(*ty)).collect();
-        let mut builder = FunctionBuilder::new(&mut module.types, &params, &results);
-        match name.as_str() {
-            name if name.contains("throw") => drop(builder.func_body().unreachable()),
-            name if name.contains("init_externref_table") => {}
-            name => bail!("wasm-bindgen imports {name}, which web/src/wasm.js does not have"),
-        }
-        module.funcs.get_mut(id).kind = FunctionKind::Local(builder.local_func(args));
-        module.imports.delete(import);
-    }
+/// What wasm-bindgen throws, as of a freed object, traps like a panic.
+fn trap_instead_of_throwing(module: &mut Module) -> anyhow::Result<()> {
+    let throws = |import: &&Import| import.name.contains("__wbindgen_throw");
+    let Some(import) = module.imports.iter().find(throws) else {
+        return Ok(());
+    };
+    let (import, ImportKind::Function(id)) = (import.id(), import.kind.clone()) else {
+        bail!("{} is imported, which is no function", import.name);
+    };
+    let ty = module.types.get(module.funcs.get(id).ty());
+    let (params, results) = (ty.params().to_vec(), ty.results().to_vec());
+    let args = params.iter().map(|ty| module.locals.add(*ty)).collect();
+    let mut builder = FunctionBuilder::new(&mut module.types, &params, &results);
+    builder.func_body().unreachable();
+    module.funcs.get_mut(id).kind = FunctionKind::Local(builder.local_func(args));
+    module.imports.delete(import);
+    Ok(())
+}
+
+/// Leaves the exports that `web/src/wasm.js` calls and those that the glue may; the linker exports also what libopus calls.
+fn leave_exports(module: &mut Module) {
     let mut surplus = Vec::new();
     for export in module.exports.iter_mut() {
-        let wanted = match export.item {
-            ExportItem::Function(_) => {
-                let freed = export.name.strip_prefix("__wbg_");
-                if let Some(class) = freed.and_then(|name| name.strip_suffix("_free")) {
-                    export.name = format!("{class}_free");
-                }
-                let name = &export.name;
-                name == "start" || name.starts_with("engine_") || name.starts_with("decoder_")
-            }
-            ExportItem::Memory(_) => true,
-            _ => false,
-        };
-        if !wanted {
+        let freed = export.name.strip_prefix("__wbg_");
+        if let Some(class) = freed.and_then(|name| name.strip_suffix("_free")) {
+            export.name = format!("{class}_free");
+        }
+        let ours = ["engine_", "decoder_", "memory", "__wb", "__externref"];
+        if !ours.iter().any(|begin| export.name.starts_with(begin)) {
             surplus.push(export.id());
         }
     }
     for id in surplus {
         module.exports.delete(id);
     }
-    Ok(())
 }
 
-/// `__wbg_now_0123456789abcdef` → `now`; `None` for what wasm-bindgen itself needs.
-fn declared(name: &str) -> Option<&str> {
-    let (name, hash) = name.strip_prefix("__wbg_")?.rsplit_once('_')?;
-    let hashed = hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-    (hashed && !name.starts_with("__wbindgen")).then_some(name)
+/// Gives what is imported names of a letter or two, and returns the object that holds it by them.
+fn shorten_imports(module: &mut Module) -> anyhow::Result<String> {
+    let mut imports: Vec<_> = module.imports.iter_mut().collect();
+    imports.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut object = String::from("export const imports = { js: {\n");
+    for (index, import) in imports.into_iter().enumerate() {
+        if !matches!(import.kind, ImportKind::Function(_)) {
+            bail!("{} is imported, which is no function", import.name);
+        }
+        let short = format!(
+            "{}{}",
+            char::from(b'a' + (index % 26) as u8),
+            "_".repeat(index / 26)
+        );
+        object += &format!("  {short}: {},\n", import.name);
+        (import.module, import.name) = ("js".to_owned(), short);
+    }
+    Ok(object + "} };\n")
 }
 
 /// Where Rust's panics end; none of them returns.
