@@ -115,7 +115,8 @@ export default [
         tools.seamless(one.reference(rate), result.recorded, { limit: 2e-4 }, `cutting ${n}`);
       };
       // A few at once: enough to save time, too few to starve each other.
-      for (let n = 0; n < cuttings; n += 5) await Promise.all(Array.from({ length: Math.min(5, cuttings - n) }, (_, k) => run(n + k)));
+      const { atOnce = 5 } = tools;
+      for (let n = 0; n < cuttings; n += atOnce) await Promise.all(Array.from({ length: Math.min(atOnce, cuttings - n) }, (_, k) => run(n + k)));
     },
   },
   {
