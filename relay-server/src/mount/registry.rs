@@ -93,8 +93,8 @@ impl Registry {
         self.changed.subscribe()
     }
 
-    /// Ends what is due and forgets what is over. Call it once a second, after each of
-    /// [`Registry::changes`], and when it says.
+    /// Ends what is due and forgets what is over. Call it once a second, after each
+    /// change of the mounts, and when it says.
     pub fn tick(&self, now: Instant) -> Option<Instant> {
         let mut next: Option<Instant> = None;
         for mount in self.all() {
