@@ -398,9 +398,11 @@ export default [
       const mono = media.reference(recorded.rate);
       const stereo = { rate: mono.rate, channels: [mono.channels[0], mono.channels[0]] };
       const { offset } = tools.seamless(stereo, recorded, { limit: 1e-3 });
+      // Firefox is not asked for its output latency, so that its position is ahead by that.
+      const least = tools.browserName === 'firefox' ? -0.1 : -0.03;
       for (const { time, seconds } of result.marks) {
         const heard = (seconds * recorded.rate - recorded.firstFrame - offset) / recorded.rate;
-        assert.ok(heard - time > -0.1 && heard - time < 0.2, `currentTime ${time} while ${heard} left the node`);
+        assert.ok(heard - time > least && heard - time < 0.2, `currentTime ${time} while ${heard} left the node`);
       }
     },
   },
