@@ -147,17 +147,19 @@ pub fn sniff(bytes: &[u8]) -> Verdict {
     }
 }
 
+/// RFC 9112 §2.2: empty lines before a request are ignored.
+fn after_blank_lines(bytes: &[u8]) -> &[u8] {
+    let blank = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n'));
+    &bytes[blank.count()..]
+}
+
 /// Finds fault with the head of a request that is no source's. hyper finds the
 /// same faults, but answers without a word of why.
 ///
 /// # Errors
 /// When it is malformed.
 pub fn check(bytes: &[u8]) -> Result<(), HeadError> {
-    let skipped = bytes
-        .iter()
-        .take_while(|b| matches!(b, b'\r' | b'\n'))
-        .count();
-    let mut lines = lines(&bytes[skipped..]);
+    let mut lines = lines(after_blank_lines(bytes));
     let first = lines.next().unwrap_or_default();
     let words: Vec<&str> = first.split(' ').collect();
     let sound = matches!(words[..], [method, target, "HTTP/1.0" | "HTTP/1.1"]
@@ -240,11 +242,7 @@ impl Head {
     /// # Errors
     /// When it cannot be understood or its framing is ambiguous.
     pub fn parse(bytes: &[u8]) -> Result<Self, HeadError> {
-        let skipped = bytes
-            .iter()
-            .take_while(|b| matches!(b, b'\r' | b'\n'))
-            .count();
-        let mut lines = lines(&bytes[skipped..]);
+        let mut lines = lines(after_blank_lines(bytes));
         let first = lines.next().unwrap_or_default();
         let wrong = || HeadError::RequestLine(shorten(&first));
         let mut words = first.split_ascii_whitespace();
