@@ -222,7 +222,7 @@ pub(super) const TOP: &[Key<Config>] = &[
     ),
     key!(
         "shards",
-        "fan-out threads; 0 means one per core",
+        "fan-out threads, each filled with 1,500 listeners before the next; 0 means one per core",
         |c, v| {
             c.shards = v.integer(0..=256)?;
             Ok(())

@@ -1,4 +1,4 @@
-//! Fan-out: one log, many cursors, one epoll thread per core.
+//! Fan-out: one log, many cursors, at most one epoll thread per core.
 //!
 //! | File | Room |
 //! |---|---|

@@ -21,6 +21,8 @@ pub use memory::{plain_heap, share_heap};
 use turn::Shard;
 
 const WAKE: Token = Token(usize::MAX);
+/// Listeners a shard has before the next one gets any: some 10 ms of a core for each chunk.
+const ROOM: u64 = 1500;
 
 /// What a shard is asked to do.
 enum Command {
@@ -162,8 +164,8 @@ impl Fanout {
         let id = ListenerId(self.inner.next_id.fetch_add(1, Ordering::Relaxed));
         mount.stats.joined();
         let shards = &self.inner.shards;
-        let load = |shard: &&Arc<Mailbox>| shard.listeners.load(Ordering::Relaxed);
-        if let Some(shard) = shards.iter().min_by_key(load) {
+        let load = |shard: &Arc<Mailbox>| shard.listeners.load(Ordering::Relaxed);
+        if let Some(shard) = place(shards.iter().map(load)).and_then(|index| shards.get(index)) {
             shard.listeners.fetch_add(1, Ordering::Relaxed);
             shard.send(Command::Attach(Box::new(Attach {
                 id,
@@ -218,5 +220,44 @@ impl Fanout {
     }
 }
 
+/// The shard for one more listener: the fullest that has room, so that a chunk for a thousand
+/// listeners wakes one thread and not all, else the one with the fewest.
+fn place(loads: impl Iterator<Item = u64>) -> Option<usize> {
+    loads
+        .enumerate()
+        .min_by_key(|&(_, load)| (load >= ROOM, if load < ROOM { ROOM - load } else { load }))
+        .map(|(index, _)| index)
+}
+
 /// Listeners to send away, soonest first.
 type Departures = BinaryHeap<std::cmp::Reverse<(u64, usize, ListenerId)>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_is_filled_before_the_next_one() {
+        let mut loads = [0_u64; 3];
+        let join = |loads: &mut [u64; 3], count: u64| {
+            for _ in 0..count {
+                let index = place(loads.iter().copied()).expect("there are shards");
+                loads[index] += 1;
+            }
+        };
+        join(&mut loads, ROOM);
+        assert_eq!(loads, [ROOM, 0, 0]);
+        join(&mut loads, 1);
+        assert_eq!(loads, [ROOM, 1, 0]);
+        // Who leaves makes room for who comes.
+        loads[0] -= 10;
+        join(&mut loads, 10);
+        assert_eq!(loads, [ROOM, 1, 0]);
+        // Full ones share.
+        join(&mut loads, 2 * ROOM - 1);
+        assert_eq!(loads, [ROOM; 3]);
+        join(&mut loads, 300);
+        assert_eq!(loads, [ROOM + 100; 3]);
+        assert_eq!(place(std::iter::empty()), None);
+    }
+}
