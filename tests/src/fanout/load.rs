@@ -15,7 +15,6 @@ use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
 use super::histogram::Histogram;
-use super::process;
 use super::stream::{Scanner, wall_us};
 
 /// What a listener speaks.
@@ -184,7 +183,6 @@ pub fn run(plan: &Plan) -> Result<()> {
         }
         // A second for what was sent at the end to arrive.
         if let Some(window) = totals.window.filter(|w| wall_us() > w.to + 1_500_000) {
-            let cpu = process::cpu(std::process::id())?;
             println!(
                 "{}",
                 json!({
@@ -195,7 +193,6 @@ pub fn run(plan: &Plan) -> Result<()> {
                     "messages": totals.messages,
                     "bytes": totals.bytes,
                     "secs": (window.to - window.from) as f64 / 1e6,
-                    "cpu": cpu.total(),
                 })
             );
             totals.window = None;

@@ -71,8 +71,8 @@ pub fn measure(
     let cpu = process::cpu(server.pid)?;
     let generator_cpu = process::cpu(generator.0.id())?;
     sleep_until(window.to);
-    let cpu = process::cpu(server.pid)? - cpu;
-    let generator_cpu = process::cpu(generator.0.id())? - generator_cpu;
+    let cpu = process::cpu(server.pid)?.since(&cpu);
+    let generator_cpu = process::cpu(generator.0.id())?.since(&generator_cpu);
     let rss = process::rss_kb(server.pid)?;
     let tcp = process::tcp_kb();
     let load_average = process::load_average();

@@ -1,5 +1,6 @@
 //! What `/proc` says about programs, and programs that end with the benchmark.
 
+use std::collections::BTreeMap;
 use std::process::Child;
 
 use anyhow::{Context, Result};
@@ -35,21 +36,47 @@ pub struct Cpu {
     pub system: f64,
 }
 
-impl std::ops::Sub for Cpu {
-    type Output = Self;
-    fn sub(self, rhs: Self) -> Self {
-        Self {
-            user: self.user - rhs.user,
-            system: self.system - rhs.system,
-        }
-    }
-}
-
 impl Cpu {
     /// Both together.
     #[must_use]
     pub fn total(&self) -> f64 {
         self.user + self.system
+    }
+}
+
+/// What a process and its children have used up to a moment.
+#[derive(Clone, Debug, Default)]
+pub struct Used {
+    /// In ticks of 10 ms, rounded down.
+    ticks: Cpu,
+    /// The scheduler's own count of each thread that lives, to the nanosecond.
+    threads: BTreeMap<u32, f64>,
+}
+
+impl Used {
+    /// CPU time since `earlier`: the scheduler's, divided as the ticks are. Where a thread has
+    /// ended meanwhile, and its count with it, the ticks alone.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Cpu {
+        let ticks = Cpu {
+            user: self.ticks.user - earlier.ticks.user,
+            system: self.ticks.system - earlier.ticks.system,
+        };
+        let sum = |used: &Self| used.threads.values().sum::<f64>();
+        let exact = sum(self) - sum(earlier);
+        let all_live = earlier
+            .threads
+            .keys()
+            .all(|id| self.threads.contains_key(id));
+        // A kernel without schedstat says 0.
+        if !all_live || exact <= 0.0 || ticks.total() <= 0.0 {
+            return ticks;
+        }
+        let scale = exact / ticks.total();
+        Cpu {
+            user: ticks.user * scale,
+            system: ticks.system * scale,
+        }
     }
 }
 
@@ -67,10 +94,10 @@ fn family(pid: u32) -> Vec<u32> {
 ///
 /// # Errors
 /// When it has ended.
-pub fn cpu(pid: u32) -> Result<Cpu> {
+pub fn cpu(pid: u32) -> Result<Used> {
     // USER_HZ is 100 on Linux for all architectures in use.
     const TICKS: f64 = 100.0;
-    let mut all = Cpu::default();
+    let mut used = Used::default();
     for pid in family(pid) {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let (_, fields) = stat.rsplit_once(')').context("no command in stat")?;
@@ -78,10 +105,20 @@ pub fn cpu(pid: u32) -> Result<Cpu> {
             let text = fields.split_whitespace().nth(n - 3).context("short stat")?;
             Ok(text.parse::<f64>()? / TICKS)
         };
-        all.user += field(14)?;
-        all.system += field(15)?;
+        used.ticks.user += field(14)?;
+        used.ticks.system += field(15)?;
+        for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+            let thread = thread?;
+            // One that has just ended is not among them.
+            let Ok(text) = std::fs::read_to_string(thread.path().join("schedstat")) else {
+                continue;
+            };
+            let id = thread.file_name().to_string_lossy().parse()?;
+            let ns: f64 = text.split_whitespace().next().unwrap_or("0").parse()?;
+            used.threads.insert(id, ns / 1e9);
+        }
     }
-    Ok(all)
+    Ok(used)
 }
 
 /// Resident memory of a process and its children in KB, shared pages counted once each.
