@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * Builds the npm package's files and the page into `dist/`. Expects the wasm
- * modules in `dist/player/` and their glue in `src/` (`cargo xtask web` puts them there).
+ * modules in `dist/player/` (`cargo xtask web` puts them there).
  */
 import { build } from 'esbuild';
 import { cpSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -14,7 +14,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const dist = join(here, 'dist');
 const player = join(dist, 'player');
 
-for (const name of ['dist/player/player.wasm', 'dist/player/player-nosimd.wasm', 'src/glue.js']) {
+for (const name of ['dist/player/player.wasm', 'dist/player/player-nosimd.wasm']) {
   if (!existsSync(join(here, name))) {
     console.error(`${name} is missing: run cargo xtask web, which builds it first`);
     process.exit(1);
@@ -39,7 +39,7 @@ const apart = {
  * @param {string} name @param {string} text
  */
 async function write(name, text) {
-  const compress = { passes: 2, sequences: false, lhs_constants: false, collapse_vars: false, unsafe_arrows: true, unsafe_methods: true };
+  const compress = { passes: 2, sequences: false, if_return: false, lhs_constants: false, collapse_vars: false, unsafe_arrows: true, unsafe_methods: true };
   const { code = '' } = await minify(text, { module: true, ecma: 2020, compress });
   writeFileSync(join(player, `${name}.js`), code);
 }
@@ -48,8 +48,6 @@ async function write(name, text) {
 async function bundle(name) {
   const { outputFiles: [{ text }] } = await build({
     ...common, entryPoints: [`src/${name}.js`], write: false, plugins: [apart], mangleProps: new RegExp(`^(${INTERNAL.join('|')})$`),
-    // What wasm-bindgen generates for garbage-collected and disposable objects; ours are freed by those who made them.
-    define: { 'Symbol.dispose': 'undefined', FinalizationRegistry: 'undefined' },
   });
   await write(name, text);
 }

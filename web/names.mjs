@@ -3,7 +3,7 @@
  * refuses names that the platform, the public types or the engine have too, and those that stand in a string.
  */
 export const INTERNAL = [
-  'age', 'attempts', 'backoff', 'begun', 'chunk', 'clockOffset', 'commands', 'counts', 'cut', 'dismiss', 'drain', 'emit', 'ending', 'fed', 'firstArrival', 'framed',
-  'frozen', 'horizon', 'lastArrival', 'lead', 'owned', 'plainNext', 'planes', 'reached', 'report', 'resumePoint', 'room', 'run', 'schedule',
+  'age', 'attempts', 'backoff', 'begun', 'chunk', 'clockOffset', 'cut', 'dismiss', 'drain', 'emit', 'ending', 'fed', 'firstArrival', 'framed',
+  'frozen', 'horizon', 'lastArrival', 'lead', 'owned', 'plainNext', 'reached', 'report', 'resumePoint', 'room', 'run', 'schedule',
   'session', 'setGain', 'starved', 'unpark', 'work',
 ];

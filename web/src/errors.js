@@ -59,11 +59,9 @@ export const domError = (message, name) => new DOMException(message, name);
  * @param {unknown} value
  */
 export function describe(value) {
-  if (value === null) return 'null';
-  if (typeof value === 'string') return JSON.stringify(value.length > 40 ? value.slice(0, 40) + '…' : value);
-  if (typeof value === 'object') return value.constructor?.name ?? 'object';
-  if (typeof value === 'number' || typeof value === 'boolean') return `${typeof value} ${value}`;
-  return typeof value;
+  if (typeof value === 'object' && value) return value.constructor?.name ?? 'object';
+  const text = typeof value === 'string' ? JSON.stringify(value) : String(value);
+  return text.length > 40 ? text.slice(0, 40) + '…' : text;
 }
 
 /**
@@ -73,7 +71,6 @@ export function describe(value) {
  * @returns {Uint8Array}
  */
 export function toBytes(chunk, where) {
-  if (chunk instanceof Uint8Array) return chunk;
   if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
   if (chunk instanceof ArrayBuffer || (typeof SharedArrayBuffer !== 'undefined' && chunk instanceof SharedArrayBuffer)) {
     return new Uint8Array(/** @type {ArrayBuffer} */ (chunk));

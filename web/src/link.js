@@ -5,7 +5,7 @@
  */
 import { now } from './clock.js';
 import { PlayerError, failure } from './errors.js';
-import { Session, message as said } from './session.js';
+import { Session, message as worded, number } from './session.js';
 import { attach, open } from './transport.js';
 
 /** Retries of a source from which nothing has come yet. */
@@ -60,7 +60,7 @@ export class Link {
   #dialect;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
-  /** @type {{afterMs: number, url: string} | null | undefined} */
+  /** @type {{after_ms: number, url: string} | null | undefined} */
   #goaway;
   /** Media has to flow before `reconnected` is told. */
   #rejoining = false;
@@ -192,46 +192,48 @@ export class Link {
   /** @param {string} message @param {Engine} engine */
   #control(message, engine) {
     if (!this.framed) return; // Text from a plain server is no media and no error of ours.
-    let notice;
+    let said;
     try {
-      notice = this.session.control(message, Date.now());
+      said = this.session.control(message, Date.now());
     } catch (e) {
       return this.#host.fail(/** @type {PlayerError} */ (e)); // It breaks the protocol.
     }
-    switch (notice?.type) {
+    switch (said?.type) {
       case 'welcome':
         if (this.#rejoining) {
-          this.#recovered = notice.recovered;
-          if (!notice.recovered) engine.gap();
+          this.#recovered = said.recovered;
+          if (!said.recovered) engine.gap();
         }
         this.seeking = false;
         break;
       case 'config':
-        this.#host.work(() => engine.config(notice.generation, notice.container === 'mpeg', notice.headers));
+        this.#host.work(() => engine.config(said.generation, said.container === 'mpeg', said.headers));
         break;
       case 'metadata':
-        engine.metadata(notice.at, new TextEncoder().encode(JSON.stringify(notice.tags)));
+        engine.metadata(number(said.at), new TextEncoder().encode(JSON.stringify(said.tags ?? {})));
         break;
       case 'gap':
-        if (this.seeking) this.seeking = notice.reason !== 'seek';
+        if (this.seeking) this.seeking = said.reason !== 'seek';
         else engine.gap();
         break;
-      case 'end':
-        this.#host.duration(notice.mediaTime);
-        engine.setDuration(notice.mediaTime);
+      case 'end': {
+        const seconds = number(said.media_time);
+        this.#host.duration(seconds);
+        engine.setDuration(seconds);
         this.#end(engine);
         break;
+      }
       case 'offline':
-        this.#host.emit('sourceoffline', { graceMs: notice.graceMs });
+        this.#host.emit('sourceoffline', { graceMs: number(said.grace_ms) });
         break;
       case 'online':
         this.#host.emit('sourceonline');
         break;
       case 'goaway':
-        this.#goaway = notice;
+        this.#goaway = said;
         break;
       case 'error':
-        this.#serverSaid = notice.message;
+        this.#serverSaid = said.message;
         break;
       default:
     }
@@ -259,7 +261,7 @@ export class Link {
     const worthwhile = this.bytesReceived
       ? retry || (error.reason === 'mount_not_found' && now() - this.#lostAt < MOUNT_GONE_MS)
       : retry && (this.#backoff?.attempts ?? 0) < FIRST_ATTEMPTS;
-    const delay = worthwhile ? this.#backoff?.next(this.#goaway?.afterMs) : null;
+    const delay = worthwhile ? this.#backoff?.next(this.#goaway?.after_ms) : null;
     if (delay === null || delay === undefined) {
       this.state = 'done';
       this.#host.lost(error);
@@ -304,7 +306,7 @@ export class Link {
 
   /** @param {string} type @param {Record<string, unknown>} fields */
   #send(type, fields) {
-    this.#connection?.send(said(type, fields));
+    this.#connection?.send(worded(type, fields));
   }
 
   /** Seconds since the relay received what lies at `mediaTime`; null where it does not say. @param {number} mediaTime */

@@ -10,7 +10,7 @@ function bounds(latency = 'auto') {
   if (latency === 'auto') return [0, Infinity];
   const { min = 0, max = Infinity } = typeof latency === 'number' ? { min: latency, max: latency } : latency;
   if (typeof latency === 'string' || !(min >= 0 && max >= min)) {
-    throw new TypeError(`latency takes 'auto', seconds, or {min, max} with 0 <= min <= max, got ${JSON.stringify(latency) ?? describe(latency)}`);
+    throw new TypeError(`latency takes 'auto', seconds, or {min, max} with 0 <= min <= max, got ${JSON.stringify(latency)}`);
   }
   return [min, max];
 }

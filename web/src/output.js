@@ -5,7 +5,7 @@
  */
 import { Clock, now } from './clock.js';
 import { PlayerError } from './errors.js';
-import { sizeOf } from './memory.js';
+import { memory as share } from './memory.js';
 
 /** Time constant of volume changes, seconds: short enough to feel immediate, long enough not to click. */
 const FADE = 0.012;
@@ -114,10 +114,10 @@ export class Output {
     const { context, rate, channels } = this;
     // The query is Vite's: it would write so small a file into a `data:` address, which a policy of 'self' forbids.
     await context.audioWorklet.addModule(url ?? new URL('./worklet.js?no-inline', import.meta.url));
-    const memory = hasMemory() ? new SharedArrayBuffer(sizeOf(channels, MEMORY * rate)) : null;
+    const memory = hasMemory() ? share(channels, MEMORY * rate) : null;
     const { port1: port, port2 } = new MessageChannel();
     this.#reader = new AudioWorkletNode(context, 'seamcast', {
-      numberOfInputs: 0, outputChannelCount: [channels], processorOptions: { memory, channels },
+      numberOfInputs: 0, outputChannelCount: [channels], processorOptions: { memory },
     });
     this.#reader.port.postMessage(port2, [port2]);
     this.#reader.connect(this.node);

@@ -1,11 +1,11 @@
 // @ts-check
 /** The engine's side of the worklet: blocks go through shared memory, or through a port where there is none. */
 import { Clock } from './clock.js';
-import { ANEW, BLOCK, CANCEL, COMMANDS, DONE, Memory } from './memory.js';
+import { ANEW, BLOCK, CANCEL, COMMANDS, DONE } from './memory.js';
 
 const QUANTUM = 128;
 
-/** @typedef {{rate: number, channels: number, port: MessagePort, memory: SharedArrayBuffer | null, running: boolean}} Way */
+/** @typedef {{rate: number, channels: number, port: MessagePort, memory: import('./memory.js').Memory | null, running: boolean}} Way */
 
 export class Ring {
   lead = 0.05;
@@ -17,6 +17,8 @@ export class Ring {
   /** What the reader last told, in our frames. */
   reached = 0;
   #written = 0;
+  /** Where the next block may lie. */
+  #place = 0;
 
   #memory;
   #port;
@@ -29,7 +31,7 @@ export class Ring {
     // A port may stall together with the main thread (WebKit): what was sent before has to last.
     this.horizon = memory ? 3 : 6;
     this.#port = port;
-    this.#memory = memory && new Memory(memory, channels);
+    this.#memory = memory;
     port.onmessage = ({ data: [reached, shift, starved] }) => this.#told(reached, shift, starved);
   }
 
@@ -44,7 +46,7 @@ export class Ring {
 
   get frame() {
     if (this.#memory) {
-      const { counts } = this.#memory;
+      const [counts] = this.#memory;
       const quanta = Atomics.load(counts, 2);
       const shift = Atomics.load(counts, 3);
       this.#told(quanta * QUANTUM - shift, shift, Atomics.load(counts, 4));
@@ -58,7 +60,7 @@ export class Ring {
   schedule(engine) {
     for (;;) {
       // Only a context that stands still lets so many pile up.
-      if (this.#memory && this.#written - Atomics.load(this.#memory.counts, 1) > COMMANDS - 9) return;
+      if (this.#memory && this.#written - Atomics.load(this.#memory[0], 1) > COMMANDS - 9) return;
       const block = engine.nextBlock(this.frame);
       if (!block) return;
       const [at, ...planes] = block;
@@ -82,10 +84,13 @@ export class Ring {
       this.#port.postMessage([kind, at, planes], planes.map(({ buffer }) => buffer));
       return;
     }
+    const [counts, commands, ...shared] = memory;
     const frames = planes[0]?.length ?? 0;
-    if (frames) memory.take(frames).forEach((plane, c) => plane.set(planes[c]));
-    memory.commands.set([kind, at, frames], this.#written % COMMANDS * 3);
+    if (this.#place + frames > shared[0].length) this.#place = 0;
+    planes.forEach((plane, c) => shared[c].set(plane, this.#place));
+    commands.set([kind, at, frames, this.#place], this.#written % COMMANDS * 4);
+    this.#place += frames;
     this.#written += 1;
-    Atomics.store(memory.counts, 0, this.#written);
+    Atomics.store(counts, 0, this.#written);
   }
 }

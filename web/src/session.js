@@ -8,21 +8,8 @@ import { PlayerError } from './errors.js';
 
 export const SUBPROTOCOL = 'seamcast.v1';
 
-/**
- * What the player acts on of a control message.
- * @typedef {{type: 'welcome', recovered: boolean}
- *   | {type: 'config', generation: number, container: string, headers: Uint8Array}
- *   | {type: 'metadata', at: number, tags: Record<string, unknown>}
- *   | {type: 'gap', reason: string}
- *   | {type: 'offline', graceMs: number}
- *   | {type: 'online' | 'time'}
- *   | {type: 'end', mediaTime: number}
- *   | {type: 'goaway', afterMs: number, url: string}
- *   | {type: 'error', message: string}} Notice
- */
-
 /** @param {unknown} value @param {number} [otherwise] */
-const number = (value, otherwise = 0) => (Number.isFinite(value) ? /** @type {number} */ (value) : otherwise);
+export const number = (value, otherwise = 0) => (Number.isFinite(value) ? /** @type {number} */ (value) : otherwise);
 /** @param {unknown} value */
 const text = (value) => (typeof value === 'string' ? value : '');
 
@@ -44,10 +31,10 @@ export class Session {
   }
 
   /**
-   * Reads a control message. Unknown types are skipped: newer relays may send them.
+   * Reads a control message, and returns it with what the player needs to know of it. Newer relays may send unknown types.
    * @param {string} message
    * @param {number} now Our wall clock, ms since the Unix epoch.
-   * @returns {Notice | null}
+   * @returns {any} Fields may be missing or of any type, but for `recovered` of a `welcome` and `headers`, bytes, of a `config`.
    */
   control(message, now) {
     let m;
@@ -56,32 +43,21 @@ export class Session {
     } catch (cause) {
       throw new PlayerError('bad_message', `control message of ${message.length} characters is not JSON`, { cause });
     }
-    const type = m?.type;
-    switch (type) {
-      case 'welcome': {
-        const changed = this.#epoch !== null && this.#epoch !== m.epoch;
+    switch (m?.type) {
+      case 'welcome':
+        m.recovered = m.recovered === true && (this.#epoch ?? m.epoch) === m.epoch;
         this.#epoch = text(m.epoch);
         this.#next = number(m.from);
         this.seekable = [number(m.seekable?.[0]), number(m.seekable?.[1])];
         // A first guess, half a round trip off at most; `time` refines it.
         if (this.#bestRoundTrip === Infinity && m.server_time) this.clockOffset = number(m.server_time) - now;
-        return { type, recovered: m.recovered === true && !changed };
-      }
+        break;
       case 'config':
-        return { type, generation: number(m.generation), container: m.container, headers: Uint8Array.from(atob(text(m.headers)), (c) => c.charCodeAt(0)) };
-      case 'metadata':
-        return { type, at: number(m.at), tags: m.tags ?? {} };
+        m.headers = Uint8Array.from(atob(text(m.headers)), (c) => c.charCodeAt(0));
+        break;
       case 'gap':
         this.#next = number(m.to, this.#next ?? 0);
-        return { type, reason: m.reason };
-      case 'offline':
-        return { type, graceMs: number(m.grace_ms) };
-      case 'online':
-        return { type };
-      case 'end':
-        return { type, mediaTime: number(m.media_time) };
-      case 'goaway':
-        return { type, afterMs: number(m.after_ms), url: text(m.url) };
+        break;
       case 'time': {
         const roundTrip = now - number(m.t0, now);
         // The quickest exchange says most about the offset: queueing only ever adds.
@@ -89,13 +65,11 @@ export class Session {
           this.#bestRoundTrip = roundTrip;
           this.clockOffset = number(m.t1) + roundTrip / 2 - now;
         }
-        return { type };
+        break;
       }
-      case 'error':
-        return { type, message: text(m.message) };
       default:
-        return null;
     }
+    return m;
   }
 
   /**

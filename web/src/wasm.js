@@ -4,7 +4,6 @@
  * it, the plain one elsewhere. Nothing runs at import. `player-wasm/src/shell` is the other side.
  */
 import { PlayerError, failure } from './errors.js';
-import { __wbg_set_wasm, imports } from './glue.js';
 
 /** `(func (result v128) i32.const 0 i8x16.splat i8x16.popcnt)`: valid only with SIMD. */
 const SIMD_PROBE = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11];
@@ -18,6 +17,33 @@ const defaultUrl = () =>
 
 /** What the module exports. @type {any} */
 let wasm;
+/** Of the module's memory. @param {number} at @param {number} length */
+const bytes = (at, length) => new Uint8Array(wasm.memory.buffer, at, length);
+/** Each with a decoder of its own: Safari's last for 2 GiB. @param {number} at @param {number} length */
+const text = (at, length) => new TextDecoder().decode(bytes(at, length));
+
+/** What the module imports: `xtask/wasm-tools` gives these names to what wasm-bindgen knows by longer ones. */
+const js = {
+  array: () => [],
+  object: () => ({}),
+  number: (/** @type {number} */ value) => value,
+  text,
+  floats: (/** @type {number} */ at, /** @type {number} */ length) => new Float32Array(wasm.memory.buffer, at, length).slice(),
+  now: (/** @type {Performance} */ clock) => clock.now(),
+  length: (/** @type {Uint8Array} */ of) => of.length,
+  part: (/** @type {Uint8Array} */ of, /** @type {number} */ from, /** @type {number} */ to) => of.subarray(from, to),
+  copy: (/** @type {number} */ at, /** @type {number} */ length, /** @type {Uint8Array} */ from) => bytes(at, length).set(from),
+  push: (/** @type {unknown[]} */ to, /** @type {unknown} */ value) => to.push(value),
+  set(/** @type {any} */ on, /** @type {number} */ at, /** @type {number} */ length, /** @type {unknown} */ value) {
+    on[text(at, length)] = value;
+  },
+  /** Fills the places that wasm-bindgen keeps for constants. */
+  constants() {
+    const table = wasm.__wbindgen_externrefs;
+    [undefined, null, true, false].forEach((value, index) => table.set(1024 + index, value));
+    table.set(0);
+  },
+};
 /** @type {Promise<void> | undefined} */
 let loading;
 
@@ -35,7 +61,7 @@ export function make(kind, ...args) {
 
 /** @param {WebAssembly.Module} module */
 export function start(module) {
-  __wbg_set_wasm(wasm = new WebAssembly.Instance(module, imports).exports);
+  wasm = new WebAssembly.Instance(module, { js }).exports;
   wasm.__wbindgen_start();
 }
 

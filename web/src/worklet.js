@@ -4,7 +4,7 @@
  * The audio thread's part: plays blocks at their frames and nothing else. Where a block comes too
  * late its clock waits, so that nothing is lost, and the wait is counted as starvation.
  */
-import { BLOCK, CANCEL, COMMANDS, DONE, ANEW, Memory } from './memory.js';
+import { BLOCK, CANCEL, COMMANDS, DONE, ANEW } from './memory.js';
 
 /** Quanta between two reports through the port. */
 const REPORT_EVERY = 8;
@@ -37,10 +37,10 @@ class Reader extends AudioWorkletProcessor {
 
   #memory;
 
-  /** @param {{processorOptions: {memory: SharedArrayBuffer | null, channels: number}}} options */
-  constructor({ processorOptions: { memory, channels } }) {
+  /** @param {{processorOptions: {memory: import('./memory.js').Memory | null}}} options */
+  constructor({ processorOptions: { memory } }) {
     super();
-    this.#memory = memory && new Memory(memory, channels);
+    this.#memory = memory;
     this.port.onmessage = ({ data: source }) => {
       this.#closed = !source;
       this.#source = source;
@@ -65,13 +65,14 @@ class Reader extends AudioWorkletProcessor {
   #poll() {
     const memory = this.#memory;
     if (!memory) return;
-    const written = Atomics.load(memory.counts, 0);
+    const [counts, commands, ...planes] = memory;
+    const written = Atomics.load(counts, 0);
     while (this.#read < written) {
-      const [kind, at, frames] = memory.commands.subarray(this.#read % COMMANDS * 3);
-      this.#take(kind, at, frames ? memory.take(frames) : []);
+      const [kind, at, frames, place] = commands.subarray(this.#read % COMMANDS * 4);
+      this.#take(kind, at, planes.map((plane) => plane.subarray(place, place + frames)));
       this.#read += 1;
     }
-    Atomics.store(memory.counts, 1, this.#read);
+    Atomics.store(counts, 1, this.#read);
   }
 
   /**
@@ -123,10 +124,11 @@ class Reader extends AudioWorkletProcessor {
     }
     this.#next = currentFrame + frames - this.#shift;
     this.#quanta += 1;
-    if (this.#memory) {
-      Atomics.store(this.#memory.counts, 4, this.#starved);
-      Atomics.store(this.#memory.counts, 3, this.#shift);
-      Atomics.store(this.#memory.counts, 2, (currentFrame + frames) / frames);
+    const counts = this.#memory?.[0];
+    if (counts) {
+      Atomics.store(counts, 4, this.#starved);
+      Atomics.store(counts, 3, this.#shift);
+      Atomics.store(counts, 2, (currentFrame + frames) / frames);
     } else if (this.#quanta % REPORT_EVERY === 0) this.#source?.postMessage([this.#next, this.#shift, this.#starved]);
     return !this.#closed;
   }

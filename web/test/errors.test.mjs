@@ -20,13 +20,14 @@ test('every BufferSource is bytes, without a copy', () => {
   assert.equal(toBytes(new DataView(buffer, 2, 3), 'f').byteOffset, 2);
   assert.equal(toBytes(new Int16Array(buffer, 2, 2), 'f').length, 4);
   assert.equal(toBytes(new SharedArrayBuffer(3), 'f').length, 3);
-  const bytes = new Uint8Array(buffer);
-  assert.equal(toBytes(bytes, 'f'), bytes);
+  const bytes = new Uint8Array(buffer, 1, 3);
+  assert.equal(toBytes(bytes, 'f').buffer, buffer);
+  assert.equal(toBytes(bytes, 'f').byteOffset, 1);
 });
 
 test('anything else is named', () => {
   assert.throws(() => toBytes('abc', 'decode'), { name: 'TypeError', message: 'decode takes a Uint8Array or another BufferSource, got "abc"' });
-  const cases = [[null, 'null'], [undefined, 'undefined'], [5, 'number 5'], [true, 'boolean true'], [[1], 'Array'], [{}, 'Object'], [() => 0, 'function'], ['x'.repeat(60), `"${'x'.repeat(40)}…"`]];
+  const cases = [[null, 'null'], [undefined, 'undefined'], [5, '5'], [true, 'true'], [[1], 'Array'], [{}, 'Object'], [() => 0, '() => 0'], ['x'.repeat(60), `"${'x'.repeat(39)}…`]];
   for (const [value, said] of cases) assert.equal(describe(value), said);
 });
 

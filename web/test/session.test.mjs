@@ -39,7 +39,7 @@ test('chunks received before are dropped, so that a resume never repeats', () =>
 
 test('a gap moves the position, backwards too after a seek', () => {
   const session = joined();
-  assert.deepEqual(session.control('{"type":"gap","from":30,"to":35,"reason":"lag"}', 0), { type: 'gap', reason: 'lag' });
+  session.control('{"type":"gap","from":30,"to":35,"reason":"lag"}', 0);
   assert.equal(session.resumePoint, 'e1:35');
   session.control('{"type":"gap","from":35,"to":5,"reason":"seek"}', 0);
   assert.equal(session.chunk(5, 0.6), true);
@@ -66,7 +66,7 @@ test('the quickest exchange sets the clock offset', () => {
 
 test('config carries the codec headers', () => {
   const notice = new Session().control('{"type":"config","generation":2,"container":"ogg","codec":"opus","sample_rate":48000,"channels":2,"headers":"T2dnUw=="}', 0);
-  assert.deepEqual(notice, { type: 'config', generation: 2, container: 'ogg', headers: new Uint8Array([79, 103, 103, 83]) });
+  assert.deepEqual([notice.generation, notice.container, notice.headers], [2, 'ogg', new Uint8Array([79, 103, 103, 83])]);
 });
 
 test('tags get upper-case names and text values', () => {
@@ -78,7 +78,8 @@ test('tags get upper-case names and text values', () => {
 
 test('what is unknown is skipped, what is broken is named', () => {
   const session = joined();
-  assert.equal(session.control('{"type":"later"}', 0), null);
+  session.control('{"type":"later"}', 0);
+  assert.equal(session.resumePoint, 'e1:30');
   assert.throws(() => session.control('{', 0), { name: 'PlayerError', reason: 'bad_message', message: /1 characters is not JSON/ });
 });
 

@@ -35,11 +35,6 @@ pub(crate) fn package_dir() -> PathBuf {
     root().join("web/dist/player")
 }
 
-/// What wasm-bindgen generates for the package's JavaScript, the same for both modules.
-fn glue_file() -> PathBuf {
-    root().join("web/src/glue.js")
-}
-
 fn tools_dir() -> PathBuf {
     root().join("xtask/wasm-tools")
 }
@@ -53,7 +48,7 @@ pub(crate) fn npm_dirs() -> [PathBuf; 2] {
 pub(crate) fn build() -> Result<()> {
     let inputs = module_inputs()?;
     let outputs = [SIMD.file, PLAIN.file];
-    let have = outputs.iter().all(|file| package_dir().join(file).exists()) && glue_file().exists();
+    let have = outputs.iter().all(|file| package_dir().join(file).exists());
     if have && stamp::is_fresh("wasm", &inputs) {
         eprintln!("==> The player's wasm modules are up to date");
     } else {
@@ -119,12 +114,8 @@ fn modules() -> Result<()> {
         "Binding, trimming and optimising the modules (wasm-opt)",
         || {
             fs::create_dir_all(package_dir())?;
-            let glue = optimise(SIMD)?;
-            if optimise(PLAIN)? != glue {
-                bail!("the two modules import different functions: their glue must be the same");
-            }
-            fs::write(glue_file(), glue)?;
-            Ok(())
+            optimise(SIMD)?;
+            optimise(PLAIN)
         },
     )
 }
@@ -181,15 +172,13 @@ fn compile(flavour: Flavour) -> Result<()> {
     run(cargo_wasm("build", flavour)?.args(["--lib", "--profile", "wasm"]))
 }
 
-/// Puts a module into the package and returns its glue.
-fn optimise(flavour: Flavour) -> Result<String> {
+/// Puts a module into the package.
+fn optimise(flavour: Flavour) -> Result<()> {
     let folder = target().join(flavour.folder);
     let trimmed = folder.join("trimmed.wasm");
-    let glue = folder.join("glue.js");
     run(cmd(target().join("wasm-tools/debug/xtask-module"))
         .arg(folder.join(TARGET).join("wasm/seamcast_player.wasm"))
-        .arg(&trimmed)
-        .arg(&glue))?;
+        .arg(&trimmed))?;
     let mut command = cmd("node");
     command
         .arg(tools_dir().join("node_modules/binaryen/bin/wasm-opt"))
@@ -212,8 +201,7 @@ fn optimise(flavour: Flavour) -> Result<String> {
     run(command
         .arg(trimmed)
         .arg("-o")
-        .arg(package_dir().join(flavour.file)))?;
-    fs::read_to_string(&glue).with_context(|| format!("cannot read {}", glue.display()))
+        .arg(package_dir().join(flavour.file)))
 }
 
 /// Prints raw, gzip and brotli sizes of what a page downloads; over a ceiling is an error.

@@ -1,7 +1,5 @@
 //! Finishes one of the player's wasm modules after wasm-bindgen, and takes out what it need not
-//! carry: `xtask-module INPUT.wasm OUTPUT.wasm GLUE.js`.
-
-use std::fs;
+//! carry: `xtask-module INPUT.wasm OUTPUT.wasm`.
 
 use anyhow::{Context, bail};
 use walrus::{FunctionBuilder, FunctionKind, Import, ImportKind, Module, ValType};
@@ -9,8 +7,8 @@ use wasm_bindgen_cli_support::Bindgen;
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [input, output, glue] = args.as_slice() else {
-        bail!("usage: xtask-module INPUT.wasm OUTPUT.wasm GLUE.js");
+    let [input, output] = args.as_slice() else {
+        bail!("usage: xtask-module INPUT.wasm OUTPUT.wasm");
     };
     let mut bindgen = Bindgen::new();
     bindgen
@@ -18,12 +16,12 @@ fn main() -> anyhow::Result<()> {
         .out_name("seamcast")
         .typescript(false)
         .remove_producers_section(true);
-    // For bundlers: what the module imports are exports of the glue, the rest falls to the bundler.
+    // For bundlers: what the module imports are exports of the glue.
     bindgen.bundler(true)?;
     let mut made = bindgen
         .generate_output()
         .with_context(|| format!("cannot bind the module {input}"))?;
-    let generated = made.start().context("wasm-bindgen made no glue")?.clone();
+    let glue = made.start().context("wasm-bindgen made no glue")?.clone();
     let module = made.wasm_mut();
     trap_instead_of_throwing(module)?;
     leave_exports(module);
@@ -32,9 +30,7 @@ fn main() -> anyhow::Result<()> {
         bail!("found {count} panicking functions in {input}: have their names changed?");
     }
     walrus::passes::gc::run(module);
-    let imports = shorten_imports(module)?;
-    fs::write(glue, format!("{generated}\n{imports}"))
-        .with_context(|| format!("cannot write the glue {glue}"))?;
+    rename_imports(module, &glue)?;
     module
         .emit_wasm_file(output)
         .with_context(|| format!("cannot write the module {output}"))
@@ -77,24 +73,50 @@ fn leave_exports(module: &mut Module) {
     }
 }
 
-/// Gives what is imported names of a letter or two, and returns the object that holds it by them.
-fn shorten_imports(module: &mut Module) -> anyhow::Result<String> {
-    let mut imports: Vec<_> = module.imports.iter_mut().collect();
-    imports.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut object = String::from("export const imports = { js: {\n");
-    for (index, import) in imports.into_iter().enumerate() {
+/// What `web/src/wasm.js` calls each import, and what wasm-bindgen's own glue does in its place.
+const IMPORTS: [(&str, &str); 12] = [
+    ("array", "const ret = new Array();"),
+    ("object", "const ret = new Object();"),
+    ("number", "// Cast intrinsic for `F64 -> Externref`."),
+    ("text", "// Cast intrinsic for `Ref(String) -> Externref`."),
+    (
+        "floats",
+        "const ret = new Float32Array(getArrayF32FromWasm0(arg0, arg1));",
+    ),
+    ("now", "const ret = arg0.now();"),
+    ("length", "const ret = arg0.length;"),
+    ("part", "const ret = arg0.subarray(arg1 >>> 0, arg2 >>> 0);"),
+    (
+        "copy",
+        "Uint8Array.prototype.set.call(getArrayU8FromWasm0(arg0, arg1), arg2);",
+    ),
+    ("push", "const ret = arg0.push(arg1);"),
+    ("set", "arg0[getStringFromWasm0(arg1, arg2)] = arg3;"),
+    (
+        "constants",
+        "table.set(1024, undefined);\ntable.set(1025, null);\ntable.set(1026, true);\ntable.set(1027, false);",
+    ),
+];
+
+/// Gives what is imported the names by which `web/src/wasm.js` has it.
+fn rename_imports(module: &mut Module, glue: &str) -> anyhow::Result<()> {
+    for import in module.imports.iter_mut() {
         if !matches!(import.kind, ImportKind::Function(_)) {
             bail!("{} is imported, which is no function", import.name);
         }
-        let short = format!(
-            "{}{}",
-            char::from(b'a' + (index % 26) as u8),
-            "_".repeat(index / 26)
-        );
-        object += &format!("  {short}: {},\n", import.name);
-        (import.module, import.name) = ("js".to_owned(), short);
+        let body = glue
+            .split_once(&format!("export function {}(", import.name))
+            .and_then(|(_, rest)| rest.split_once("\n}"))
+            .map_or("", |(function, _)| function);
+        let Some((name, _)) = IMPORTS.iter().find(|(_, does)| body.contains(does)) else {
+            bail!(
+                "web/src/wasm.js has nothing for {}, which is {body}",
+                import.name
+            );
+        };
+        (import.module, import.name) = ("js".to_owned(), (*name).to_owned());
     }
-    Ok(object + "} };\n")
+    Ok(())
 }
 
 /// Where Rust's panics end; none of them returns.
