@@ -399,6 +399,12 @@ fn a_second_source_takes_over_or_is_told_to_wait() {
         "{answer}"
     );
 
+    // The source that is there may ask for it, too.
+    let _first_of_asked = start("/asked.opus?takeover=false");
+    relay.wait_for("/api/mounts", "/asked.opus", LONG);
+    let answer = exchange(&relay, head("/asked.opus").as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 409 "), "{answer}");
+
     let mut first = start("/both.opus");
     relay.wait_for("/api/mounts", "/both.opus", LONG);
     let _second = start("/both.opus");

@@ -266,7 +266,9 @@ impl Link {
             match Tags::parse(&whole.payload) {
                 Ok(tags) => {
                     comments = tags;
-                    packet = (!whole.cut).then_some(whole.payload);
+                    // Every late joiner gets it: pictures stay out.
+                    let small = !whole.cut && whole.payload.len() <= Tags::MAX_COMMENT;
+                    packet = small.then_some(whole.payload);
                 }
                 Err(err) => wrong = Some(err.to_string()),
             }

@@ -121,7 +121,8 @@ impl Feed {
         info: SourceInfo,
     ) -> Result<Self, Refusal> {
         let takeover = settings.takeover;
-        let connect = |mount: &Mount| mount.connect(takeover);
+        // Its newcomer and the source that is there may each rule it out.
+        let connect = |mount: &Mount| mount.connect(takeover && mount.settings().takeover);
         let feed = Self::admit(relay, name, settings.clone(), declared, info, connect)?;
         feed.mount.adopt(settings, asked);
         Ok(feed)

@@ -16,10 +16,10 @@ use super::flac;
 use super::media_type::Declared;
 use super::pcm::{Pipeline, Settings};
 
-/// Bytes without audio after which a stream is refused; an ID3 tag may carry
-/// a large picture, so a stream that begins with one gets more.
+/// Bytes without audio after which a stream is refused; tags may carry a large
+/// picture, so a stream that can begin with some gets more.
 const MAX_WITHOUT_AUDIO: u64 = 256 << 10;
-const MAX_WITH_ID3: u64 = 4 << 20;
+const MAX_WITH_TAGS: u64 = 16 << 20;
 
 /// What the session needs to know at its start.
 #[derive(Clone, Debug)]
@@ -97,6 +97,7 @@ pub struct Session {
     faults: u64,
     last_fault: Option<String>,
     allowance: u64,
+    ogg: bool,
     /// An Ogg link has begun and not ended.
     open_link: bool,
     clamped_said: Clamped,
@@ -125,6 +126,7 @@ impl Session {
             faults: 0,
             last_fault: None,
             allowance: MAX_WITHOUT_AUDIO,
+            ogg: false,
             open_link: false,
             clamped_said: Clamped::default(),
         })
@@ -164,7 +166,13 @@ impl Session {
             }
         }
         self.collect();
-        if self.chunker.is_none() && !self.asked && self.bytes > self.allowance {
+        // Another codec in Ogg is told by a fault.
+        let allowance = match self.ogg && self.faults > 0 {
+            true => MAX_WITHOUT_AUDIO,
+            false => self.allowance,
+        };
+        let silent = self.chunker.is_none() && !self.asked && !self.has_audio();
+        if silent && self.bytes > allowance {
             return Err(self.no_audio());
         }
         Ok(())
@@ -363,7 +371,7 @@ impl Session {
     fn sniff(&mut self, first: Vec<u8>) -> Result<(), Error> {
         let looks_like = |words: &[&[u8]]| words.iter().any(|word| first.starts_with(word));
         if looks_like(&[flac::MAGIC]) {
-            self.allowance = MAX_WITH_ID3;
+            self.allowance = MAX_WITH_TAGS;
             self.stage = Stage::Flac(Box::default(), None);
             return self.flac(&first, false);
         }
@@ -376,9 +384,10 @@ impl Session {
             self.stage = Stage::WavHeader(first);
             return self.wav_header();
         }
-        if looks_like(&[b"ID3"]) {
-            self.allowance = MAX_WITH_ID3;
+        if looks_like(&[b"ID3", b"OggS"]) {
+            self.allowance = MAX_WITH_TAGS;
         }
+        self.ogg = looks_like(&[b"OggS"]);
         let mut demuxer = Box::new(Demuxer::new());
         demuxer.push(&first);
         self.stage = Stage::Container(demuxer);

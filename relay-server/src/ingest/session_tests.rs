@@ -76,6 +76,48 @@ fn wav_is_encoded_and_what_follows_its_samples_ignored() {
     }
 }
 
+/// A picture in the comments is no reason to refuse what follows it, nor to
+/// send it to every listener.
+#[test]
+fn pictures_before_the_audio_are_passed_over() {
+    use seamcast_media::ogg::{PageFlags, PageSpec, write_packet_pages};
+    let pages = |sequence, granule, bos, packet: &[u8]| {
+        let flags = PageFlags {
+            bos,
+            ..PageFlags::default()
+        };
+        let (granule, serial) = (Some(granule), 7);
+        let spec = PageSpec {
+            flags,
+            granule,
+            serial,
+            sequence,
+        };
+        write_packet_pages(&spec, packet)
+    };
+    let mut tags = b"OpusTags\x01\0\0\0x\x02\0\0\0\x07\0\0\0TITLE=a".to_vec();
+    tags.extend(700_024_u32.to_le_bytes());
+    tags.extend(b"METADATA_BLOCK_PICTURE=a");
+    tags.resize(tags.len() + 700_000, b'A');
+    let mut bytes = pages(0, 0, true, b"OpusHead\x01\x01\0\0\x80\xbb\0\0\0\0\0");
+    bytes.extend(pages(1, 0, false, &tags));
+    let sequence = seamcast_media::ogg::page_count(&bytes);
+    for n in 0..50 {
+        let granule = 960 * u64::from(n + 1);
+        bytes.extend(pages(sequence + n, granule, false, &[0xf8, 0xff, 0xfe]));
+    }
+    for piece in [4096, usize::MAX] {
+        let outputs = publish(&bytes, piece);
+        let second = MediaDuration::from_millis(1000);
+        assert_eq!(length(&outputs), second.ticks(), "{piece}");
+        let sizes = outputs.iter().filter_map(|output| match output {
+            Media::Generation { headers, .. } => Some(headers.len()),
+            _ => None,
+        });
+        assert!(sizes.clone().count() == 1 && sizes.max() < Some(1000));
+    }
+}
+
 #[test]
 fn the_timeline_continues_where_the_mount_is() {
     let mut session = session(raw(48_000), Codec::Opus);
