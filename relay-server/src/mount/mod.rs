@@ -244,7 +244,14 @@ impl Mount {
         session: &Arc<Mutex<Session>>,
         stop: watch::Sender<Stop>,
     ) -> Option<Begin> {
-        let before = self.inner().on_air.clone();
+        let before = {
+            let inner = self.inner();
+            // Whoever comes too late must not end what is on air.
+            if !inner.state.may_begin(id) {
+                return None;
+            }
+            inner.on_air.clone()
+        };
         if let Some(before) = before {
             // What it has pending belongs before the new source's first chunk.
             let mut session = before
@@ -397,3 +404,6 @@ impl Mount {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

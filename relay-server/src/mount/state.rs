@@ -134,23 +134,22 @@ impl State {
         id
     }
 
-    /// A connected source has its first audio: it takes the mount over, at the
-    /// boundary between the last chunk and its first. `None` when a newer
+    /// Whether a connected source may take the mount over now. Not when a newer
     /// source did so before, or the programme is over.
-    pub fn begin(&mut self, id: SourceId) -> Option<Begin> {
-        let at = self.candidates.iter().position(|known| *known == id)?;
-        if matches!(self.phase, Phase::Ended { .. }) {
-            return None;
-        }
-        let fills_in = self.fallback == Some(id);
-        if fills_in && self.has_source() {
-            return None;
-        }
+    pub fn may_begin(&self, id: SourceId) -> bool {
+        let over = matches!(self.phase, Phase::Ended { .. });
         // Whoever connected before the fallback began replaces it all the same.
-        if self.has_source() && self.current.is_some_and(|current| current.0 > id.0) {
+        let newer = || self.fallback == Some(id) || self.current.is_some_and(|now| now.0 > id.0);
+        self.candidates.contains(&id) && !over && !(self.has_source() && newer())
+    }
+
+    /// A connected source has its first audio: it takes the mount over, at the
+    /// boundary between the last chunk and its first. `None` when it may not.
+    pub fn begin(&mut self, id: SourceId) -> Option<Begin> {
+        if !self.may_begin(id) {
             return None;
         }
-        self.candidates.remove(at);
+        self.candidates.retain(|known| *known != id);
         let begin = Begin {
             start: self.position,
             serial: self.serial,

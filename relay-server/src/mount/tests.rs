@@ -1,0 +1,88 @@
+use seamcast_media::pcm::SampleFormat;
+use seamcast_media::units::MediaDuration;
+use seamcast_media::wav::Format;
+
+use super::*;
+use crate::ingest::media_type::Declared;
+use crate::ingest::pcm::Settings;
+use crate::ingest::session::{Config, codec_for};
+
+const FORMAT: Format = Format {
+    sample: SampleFormat::S16le,
+    sample_rate: 48_000,
+    channels: 1,
+};
+
+fn mount() -> Arc<Mount> {
+    let state = State::new(1, Instant::now());
+    Mount::new("/m.opus", config::Mount::default(), state, None)
+}
+
+/// A source that sends samples.
+struct Source {
+    id: SourceId,
+    session: Arc<Mutex<Session>>,
+    stop: watch::Sender<Stop>,
+}
+
+impl Source {
+    fn connect(mount: &Mount) -> Self {
+        let settings = mount.settings();
+        let session = Session::new(Config {
+            declared: Declared::Pcm(FORMAT),
+            encode: Settings {
+                codec: codec_for(&mount.name, settings.encode),
+                bitrate: settings.bitrate,
+                complexity: settings.complexity,
+                chunk_ms: 100,
+            },
+            chunk: MediaDuration::from_millis(100),
+        });
+        Self {
+            id: mount.connect(true).expect("takeover is on"),
+            session: Arc::new(Mutex::new(session.expect("a sound format"))),
+            stop: watch::Sender::new(Stop::No),
+        }
+    }
+
+    fn begin(&self, mount: &Mount) -> Option<Begin> {
+        let info = SourceInfo::default();
+        let begin = mount.begin(self.id, info, &self.session, self.stop.clone())?;
+        let mut session = self.session.lock().expect("sound");
+        session.begin(begin.start, begin.serial);
+        Some(begin)
+    }
+
+    /// Sends a second of audio.
+    fn send(&self, mount: &Mount) -> bool {
+        let mut session = self.session.lock().expect("sound");
+        session.push(&[0; 96_000]).expect("samples");
+        mount.drain(self.id, &mut session)
+    }
+}
+
+#[test]
+fn a_source_that_comes_too_late_disturbs_nobody() {
+    let mount = mount();
+    let (older, newer) = (Source::connect(&mount), Source::connect(&mount));
+    assert!(newer.begin(&mount).is_some());
+    assert!(newer.send(&mount));
+    assert!(older.begin(&mount).is_none(), "a newer one is on air");
+    assert_eq!(*newer.stop.borrow(), Stop::No);
+    let before = mount.log.head().next_seq;
+    assert!(newer.send(&mount), "still on air");
+    assert!(mount.log.head().next_seq > before + 5, "and heard");
+}
+
+#[test]
+fn the_source_before_is_told_and_what_it_has_pending_is_kept() {
+    let mount = mount();
+    let (older, newer) = (Source::connect(&mount), Source::connect(&mount));
+    assert!(older.begin(&mount).is_some() && older.send(&mount));
+    let begin = newer.begin(&mount).expect("it is newer");
+    assert_eq!(begin.start, mount.log.head().end);
+    assert_eq!(*older.stop.borrow(), Stop::TakenOver);
+    let edge = mount.log.head().next;
+    older.send(&mount);
+    assert_eq!(mount.log.head().next, edge, "not on air any more");
+}
