@@ -28,6 +28,10 @@ pub(super) fn prune(
         let media = path.extension().is_some_and(|e| e == "opus" || e == "mp3");
         if media && Some(path.as_path()) != current {
             let metadata = fs::metadata(&path)?;
+            // Recordings of a mount below this one, such as /a/b.opus below /a.
+            if metadata.is_dir() {
+                continue;
+            }
             recordings.push((metadata.modified()?, metadata.len(), path));
         }
     }
@@ -69,6 +73,28 @@ fn excess(
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn mounts_below_are_left_alone() {
+        let folder = std::env::temp_dir().join(format!("seamcast-prune-{}", std::process::id()));
+        let below = folder.join("b.opus");
+        fs::create_dir_all(&below).expect("folder");
+        fs::write(folder.join("old.opus"), "x").expect("file");
+        fs::write(below.join("own.opus"), "x").expect("file");
+        let settings = Settings {
+            keep: Duration::from_secs(10),
+            ..Settings::default()
+        };
+        let later = SystemTime::now() + Duration::from_secs(1000);
+        let outcome = prune(&folder, &settings, None, later);
+        let left = (
+            folder.join("old.opus").exists(),
+            below.join("own.opus").exists(),
+        );
+        fs::remove_dir_all(&folder).expect("clean");
+        assert!(outcome.is_ok(), "{outcome:?}");
+        assert_eq!(left, (false, true));
+    }
 
     #[test]
     fn the_oldest_go_first() {
