@@ -285,9 +285,9 @@ impl Mount {
         self.inner().stats.source_bytes += bytes;
     }
 
-    /// Whether its recording has begun, or is complete.
-    pub(crate) fn was_recorded(&self) -> bool {
-        self.inner().recording.is_some()
+    /// Whether it is to be recorded, has audio, and the recorder has not begun.
+    pub(crate) fn awaits_recorder(&self) -> bool {
+        self.settings().record && self.is_ready() && self.inner().recording.is_none()
     }
 
     /// How its recording stands; nothing when there is none.

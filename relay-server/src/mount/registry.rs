@@ -1,13 +1,16 @@
 //! All mounts of a relay.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use tokio::sync::watch;
 
 use super::{Mount, State};
 use crate::config;
+
+/// Mounts that are kept for the recorder at most; it looks several times a second.
+const MOST_UNSEEN: usize = 64;
 
 /// A mount that cannot be made. Retry later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub struct Full {
 #[derive(Debug, Default)]
 pub struct Registry {
     mounts: RwLock<BTreeMap<String, Arc<Mount>>>,
+    /// Were replaced or forgotten before the recorder saw them.
+    unseen: Mutex<Vec<Arc<Mount>>>,
     changed: Arc<watch::Sender<()>>,
 }
 
@@ -79,8 +84,28 @@ impl Registry {
     fn adopt(&self, mounts: &mut BTreeMap<String, Arc<Mount>>, mount: &Arc<Mount>) {
         // It is in one registry only.
         let _ = mount.changed.set(self.changed.clone());
-        mounts.insert(mount.name.clone(), mount.clone());
+        if let Some(before) = mounts.insert(mount.name.clone(), mount.clone()) {
+            self.gone(before);
+        }
         self.ring();
+    }
+
+    /// A whole programme may come and go between two looks of the recorder.
+    fn gone(&self, mount: Arc<Mount>) {
+        if !mount.awaits_recorder() {
+            return;
+        }
+        let mut unseen = self.unseen.lock().unwrap_or_else(PoisonError::into_inner);
+        if unseen.len() < MOST_UNSEEN {
+            unseen.push(mount);
+        } else {
+            tracing::warn!(mount = %mount.name, "programmes follow each other too quickly; this one is not recorded");
+        }
+    }
+
+    /// The mounts that the recorder would not find in [`Registry::all`] any more.
+    pub(crate) fn take_unseen(&self) -> Vec<Arc<Mount>> {
+        std::mem::take(&mut *self.unseen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Has those look again who wait for something to change.
@@ -106,6 +131,7 @@ impl Registry {
                     .is_some_and(|present| Arc::ptr_eq(present, &mount))
                 {
                     mounts.remove(&mount.name);
+                    self.gone(mount);
                 }
             } else if let Some(at) = mount.ends_at() {
                 next = Some(next.map_or(at, |next| next.min(at)));

@@ -86,3 +86,29 @@ fn the_source_before_is_told_and_what_it_has_pending_is_kept() {
     older.send(&mount);
     assert_eq!(mount.log.head().next, edge, "not on air any more");
 }
+
+#[test]
+fn a_programme_that_is_replaced_at_once_is_still_recorded() {
+    let registry = Registry::default();
+    let settings = config::Mount {
+        record: true,
+        ..config::Mount::default()
+    };
+    let now = Instant::now();
+    let open = || registry.open("/m.opus", &settings, 9, now).expect("room");
+    let quick = |mount: &Mount| {
+        let source = Source::connect(mount);
+        assert!(source.begin(mount).is_some() && source.send(mount));
+        mount.finish(source.id, now);
+    };
+    let first = open();
+    quick(&first);
+    let second = open();
+    assert!(!Arc::ptr_eq(&first, &second), "another programme");
+    let unseen = registry.take_unseen();
+    assert!(matches!(&unseen[..], [only] if Arc::ptr_eq(only, &first)));
+    quick(&second);
+    second.note_recording(crate::record::Stats::default(), None);
+    open();
+    assert!(registry.take_unseen().is_empty(), "the recorder has it");
+}

@@ -118,22 +118,25 @@ fn run(
     syncer: &Syncer,
     stopped: &mpsc::Receiver<()>,
 ) {
+    let mut names = Names::default();
+    let mut behind = false;
     loop {
         let last = !matches!(
-            stopped.recv_timeout(INTERVAL),
+            stopped.recv_timeout(if behind { Duration::ZERO } else { INTERVAL }),
             Err(mpsc::RecvTimeoutError::Timeout)
         );
         let Some(relay) = relay.upgrade() else { return };
         let now = Instant::now();
-        for mount in relay.mounts.all() {
-            let known = reels.contains_key(mount.log.epoch());
-            // Also one that is over already: a whole file may arrive between two looks.
-            if mount.settings().record && !known && mount.is_ready() && !mount.was_recorded() {
+        // Also those that are over already: a whole file may arrive between two looks.
+        let gone = relay.mounts.take_unseen();
+        for mount in gone.into_iter().chain(relay.mounts.all()) {
+            if mount.awaits_recorder() && !reels.contains_key(mount.log.epoch()) {
                 let epoch = mount.log.epoch().to_owned();
                 reels.insert(epoch, Reel::new(mount, root, Arc::default(), syncer, now));
             }
         }
-        reels.retain(|_, reel| !reel.turn(root, now, last));
+        reels.retain(|_, reel| !reel.turn(root, now, last, &mut names));
+        behind = reels.values().any(|reel| reel.tape.is_behind());
         if last {
             return;
         }
@@ -165,14 +168,14 @@ impl Reel {
     }
 
     /// Copies what is new; true when the recording is complete.
-    fn turn(&mut self, root: &Path, now: Instant, last: bool) -> bool {
+    fn turn(&mut self, root: &Path, now: Instant, last: bool, names: &mut Names) -> bool {
         let settings = &self.mount.settings().recording;
         let policy = Policy {
             max_bytes: settings.max_bytes,
             max_duration: duration(settings.max_time),
             sync_interval: if last { Duration::ZERO } else { settings.sync },
         };
-        let name = |extension: &str| format!("{}.{extension}", stamp(SystemTime::now()));
+        let name = |extension: &str| names.next(SystemTime::now(), extension);
         let outcome = self.tape.advance(now, &policy, name);
         if last
             && matches!(outcome, Ok(false))
@@ -231,6 +234,24 @@ fn folder(root: &Path, mount: &str) -> PathBuf {
     root.join(mount.trim_start_matches('/'))
 }
 
+/// Names of recordings: each sorts after the one before, also when the clock
+/// is set back or several begin in the same millisecond.
+#[derive(Debug, Default)]
+struct Names {
+    /// Since the Unix epoch, of the newest name.
+    last: Duration,
+}
+
+impl Names {
+    fn next(&mut self, now: SystemTime, extension: &str) -> String {
+        let since = now.duration_since(SystemTime::UNIX_EPOCH);
+        let after = self.last + Duration::from_millis(1);
+        self.last = since.unwrap_or_default().max(after);
+        let stamp = stamp(SystemTime::UNIX_EPOCH + self.last);
+        format!("{stamp}.{extension}")
+    }
+}
+
 /// UTC with milliseconds, sortable and without characters that a URL escapes.
 fn stamp(time: SystemTime) -> String {
     let since = time
@@ -262,6 +283,17 @@ fn stamp(time: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_sort_as_the_recordings_follow() {
+        let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+        let mut names = Names::default();
+        let made = [7000, 7000, 3000, 7001, 9000].map(|millis| names.next(at(millis), "opus"));
+        assert_eq!(made[0], "19700101T000007.000Z.opus");
+        assert_eq!(made[3], "19700101T000007.003Z.opus");
+        assert_eq!(made[4], "19700101T000009.000Z.opus");
+        assert!(made.is_sorted());
+    }
 
     #[test]
     fn stamps_are_civil_time() {

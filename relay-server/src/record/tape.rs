@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use seamcast_media::units::{MediaDuration, MediaTime};
 
 use super::journal;
@@ -19,7 +20,7 @@ use super::sync::Syncer;
 use crate::fanout::wire::Framing;
 use crate::mount::log::{Chunk, Entry, Kind, Log, Reach, Status};
 
-/// Entries copied in one go, so that one busy mount does not hold up others.
+/// Entries held at once.
 const BATCH: usize = 256;
 /// How long a failed disk is left alone.
 const RETRY: Duration = Duration::from_secs(1);
@@ -179,13 +180,13 @@ impl Tape {
         &mut self,
         now: Instant,
         policy: &Policy,
-        name: impl Fn(&str) -> String,
+        mut name: impl FnMut(&str) -> String,
     ) -> io::Result<bool> {
         if self.retry_at.is_some_and(|at| now < at) {
             return Ok(false);
         }
         self.retry_at = None;
-        let outcome = self.copy(now, policy, &name);
+        let outcome = self.copy(now, policy, &mut name);
         if outcome.is_err() {
             if let Some(segment) = &mut self.segment {
                 segment.discard();
@@ -212,17 +213,18 @@ impl Tape {
         &mut self,
         now: Instant,
         policy: &Policy,
-        name: &dyn Fn(&str) -> String,
+        name: &mut dyn FnMut(&str) -> String,
     ) -> io::Result<bool> {
         let mut entries = Vec::new();
-        loop {
+        // What comes meanwhile is for the next turn: a source that is as fast
+        // as the disk must not hold up the recordings of the others. Nothing
+        // comes after the end, so that there is all of it if the end is there.
+        let head = self.log.head();
+        while self.next < head.next {
             if !self.log.read(self.next, BATCH, &mut entries) {
                 self.next = self.log.head().oldest;
                 self.skipped = true;
                 continue;
-            }
-            if entries.is_empty() {
-                break;
             }
             for entry in entries.drain(..) {
                 self.take(&entry, policy, name)?;
@@ -230,7 +232,7 @@ impl Tape {
             }
             self.write()?;
         }
-        let over = self.log.head().status == Status::Ended;
+        let over = head.status == Status::Ended;
         if over || now.saturating_duration_since(self.synced) >= policy.sync_interval {
             self.synced = now;
             if let Some(segment) = &mut self.segment {
@@ -248,7 +250,7 @@ impl Tape {
         &mut self,
         entry: &Entry,
         policy: &Policy,
-        name: &dyn Fn(&str) -> String,
+        name: &mut dyn FnMut(&str) -> String,
     ) -> io::Result<()> {
         let place = Reach {
             index: entry.index,
@@ -274,7 +276,7 @@ impl Tape {
         chunk: &Chunk,
         place: Reach,
         policy: &Policy,
-        name: &dyn Fn(&str) -> String,
+        name: &mut dyn FnMut(&str) -> String,
     ) -> io::Result<()> {
         let extension = match chunk.generation.config.codec.as_str() {
             "opus" => "opus",
@@ -286,8 +288,7 @@ impl Tape {
                 done.sync(self.syncer.as_ref())?;
             }
         }
-        let payload = chunk.wire.slices(Framing::HttpRaw).concat();
-        let intro = chunk.generation.intro(&payload);
+        let payload = chunk.wire.payload();
         let segment = match &mut self.segment {
             Some(segment) => segment,
             none => {
@@ -309,17 +310,17 @@ impl Tape {
             }
         };
         let number = chunk.generation.number;
-        let intro: &[u8] = if self.generation == Some(number) {
-            &[]
-        } else {
+        let mut intro = Bytes::new();
+        if self.generation != Some(number) {
             let text = generation_text(&chunk.generation);
             segment.note(journal::Kind::Generation, place, &text);
-            intro.bytes(Framing::HttpRaw)
-        };
+            let made = chunk.generation.intro(payload);
+            intro = made.bytes(Framing::HttpRaw).clone();
+        }
         self.generation = Some(number);
         segment.add(&Piece {
-            intro,
-            payload: &payload,
+            intro: &intro,
+            payload,
             header: chunk.header,
             index: place.index,
         });
@@ -372,6 +373,11 @@ impl Tape {
     /// Whether the disk failed and has not been tried again since.
     pub(crate) fn is_failing(&self) -> bool {
         self.retry_at.is_some()
+    }
+
+    /// Whether there is already more to copy.
+    pub(crate) fn is_behind(&self) -> bool {
+        !self.is_failing() && self.next + (BATCH as u64) < self.log.head().next
     }
 
     /// The file being written.

@@ -161,6 +161,29 @@ fn the_recording_is_the_stream_and_its_index_can_be_rebuilt() {
 }
 
 #[test]
+fn a_turn_copies_what_was_there_when_it_began() {
+    let folder = folder("turn");
+    let mut source = Source::new(Limits::default());
+    let log = source.log.clone();
+    let now = Instant::now();
+    let mut tape = Tape::new(log.clone(), "/a", &folder, Arc::default(), None, now);
+    source.append(3);
+    // The last of the programme comes while the file is made.
+    let name = |ext: &str| {
+        source.append(4);
+        log.end("source_ended");
+        format!("a.{ext}")
+    };
+    assert!(!tape.advance(now, &POLICY, name).expect("disk"));
+    assert!(tape.stats().recorded.as_millis() < 300, "three chunks");
+    let name = |ext: &str| format!("b.{ext}");
+    assert!(tape.advance(now, &POLICY, name).expect("disk"), "complete");
+    let recorded = std::fs::read(folder.join("a.opus")).expect("recording");
+    assert_eq!(packets(&recorded), (35, Frames(0)));
+    std::fs::remove_dir_all(&folder).expect("clean");
+}
+
+#[test]
 fn rotation_makes_files_that_each_play() {
     let folder = folder("rotation");
     let mut source = Source::new(Limits::default());
