@@ -92,7 +92,7 @@ impl Segment {
             next: first,
         };
         Ok(Self {
-            files: Arc::new(Files::new(media, index, journal, folders)),
+            files: Arc::new(Files::new(path, media, index, journal, folders)),
             titles: None,
             path: path.to_path_buf(),
             start,
@@ -244,13 +244,14 @@ impl Segment {
     /// # Errors
     /// What the disk says.
     pub(crate) fn sync(&mut self, syncer: Option<&Syncer>) -> io::Result<()> {
-        if !std::mem::take(&mut self.dirty) {
-            return Ok(());
+        if self.dirty {
+            match syncer {
+                Some(syncer) => syncer.sync(&self.files)?,
+                None => self.files.sync()?,
+            }
+            self.dirty = false;
         }
-        match syncer {
-            Some(syncer) => syncer.sync(&self.files),
-            None => self.files.sync(),
-        }
+        Ok(())
     }
 
     /// What readers see of it.

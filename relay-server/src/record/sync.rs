@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
@@ -13,6 +13,7 @@ const THREADS: usize = 4;
 /// A recording's files.
 #[derive(Debug)]
 pub(super) struct Files {
+    path: PathBuf,
     pub(super) media: File,
     pub(super) index: File,
     pub(super) journal: File,
@@ -25,9 +26,16 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Files not synchronised yet, new in `folders`.
-    pub(super) fn new(media: File, index: File, journal: File, folders: Vec<PathBuf>) -> Self {
+    /// Those of the recording at `path`, not synchronised yet, new in `folders`.
+    pub(super) fn new(
+        path: &Path,
+        media: File,
+        index: File,
+        journal: File,
+        folders: Vec<PathBuf>,
+    ) -> Self {
         Self {
+            path: path.to_owned(),
             media,
             index,
             journal,
@@ -76,8 +84,12 @@ impl Syncer {
                         // What is written from now on is queued again.
                         files.pending.store(false, Ordering::Release);
                         if let Err(error) = files.sync() {
-                            let mut failed = lock(&files.failed);
-                            *failed = Some(error);
+                            // Who writes them asks at the next time; nobody does after the last.
+                            if Arc::strong_count(&files) == 1 {
+                                let recording = files.path.display();
+                                tracing::error!(%recording, %error, "the end of a recording may not survive a power cut; look at the disk");
+                            }
+                            *lock(&files.failed) = Some(error);
                         }
                     }
                 })?;
