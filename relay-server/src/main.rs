@@ -223,7 +223,11 @@ fn run(serve: &Serve) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve_until_signal(serve, config, secrets))?;
+    let outcome = runtime.block_on(serve_until_signal(serve, config, secrets));
+    // A read of standard input cannot be called off; waiting for its thread
+    // would last until the other end says something.
+    runtime.shutdown_background();
+    outcome?;
     Ok(ExitCode::SUCCESS)
 }
 

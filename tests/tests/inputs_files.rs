@@ -4,7 +4,9 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use tests::support::http::request;
-use tests::support::{Encoding, Pcm, Program, Relay, Scratch, encode, opusdec_decode, require};
+use tests::support::{
+    Encoding, Pcm, Program, Relay, RelayOptions, Scratch, encode, opusdec_decode, require,
+};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -12,6 +14,15 @@ fn inputs(relay: &Relay) -> serde_json::Value {
     let token = format!("Authorization: Bearer {}\r\n", Relay::TOKEN);
     let answer = request(relay.address, "GET", "/api/inputs", &token);
     serde_json::from_slice(&answer.body).expect("json")
+}
+
+/// Waits until the only input was opened so often.
+fn wait_for_starts(relay: &Relay, starts: u64) {
+    let until = Instant::now() + LIMIT;
+    while inputs(relay)[0]["starts"].as_u64() < Some(starts) {
+        assert!(Instant::now() < until, "{}", inputs(relay));
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]
@@ -122,6 +133,53 @@ fn a_growing_file_is_followed_to_its_end() {
 }
 
 #[test]
+fn a_file_that_takes_the_place_of_a_growing_one_is_played_next() {
+    require(&["opusdec"]);
+    let scratch = Scratch::new("replaced");
+    let (first, second) = (scratch.file("first.opus"), scratch.file("second.opus"));
+    for (file, seconds) in [(&first, 1), (&second, 2)] {
+        let tone = Pcm::sine(48_000, 440.0, 48_000 * seconds);
+        encode(&tone, Encoding::Opus(&["-b:a", "96k"]), file).expect("opus");
+    }
+    let whole = opusdec_decode(&second).expect("opusdec");
+    let path = scratch.file("grows.opus");
+    std::fs::rename(&first, &path).expect("rename");
+    let relay = Relay::with_config(&format!(
+        "[[input]]\nkind = \"growing\"\nmount = \"/g.opus\"\npath = \"{}\"\ntimeout = \"2s\"\n",
+        path.display()
+    ));
+    relay.wait_for("/api/mounts/g.opus", "\"live\":true", LIMIT);
+    // It grows no more, but that is not known yet.
+    std::fs::rename(&second, &path).expect("rename");
+    wait_for_starts(&relay, 2);
+    relay.wait_for("/api/mounts/g.opus", "\"state\":\"ended\"", LIMIT);
+    relay.download("/g.opus?from=start", &scratch.file("heard.opus"));
+    let heard = opusdec_decode(&scratch.file("heard.opus")).expect("opusdec");
+    assert_eq!(heard.frames(), whole.frames());
+}
+
+#[test]
+fn a_silent_standard_input_does_not_hold_up_the_end() {
+    let mut relay = Relay::start_with(&RelayOptions {
+        config: Some("[[input]]\nkind = \"stdin\"\nmount = \"/x.opus\"\n".to_owned()),
+        // A pipe that somebody holds open.
+        wrapper: [
+            "sh",
+            "-c",
+            "mkfifo pipe && exec 3<>pipe && exec \"$@\" <pipe",
+            "sh",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        ..RelayOptions::default()
+    });
+    wait_for_starts(&relay, 1);
+    relay.process.signal(15);
+    let ended = relay.process.wait(LIMIT).expect("it ends");
+    assert!(ended.status.success(), "{}", ended.stderr);
+}
+
+#[test]
 fn a_command_is_restarted_and_its_errors_are_logged() {
     require(&["ffmpeg"]);
     let relay = Relay::with_config(
@@ -129,15 +187,7 @@ fn a_command_is_restarted_and_its_errors_are_logged() {
          command = \"echo tuning in >&2; ffmpeg -v error -re -f lavfi -i sine=duration=1 -c:a libopus -f ogg -\"\n",
     );
     relay.wait_for("/api/mounts/c.opus", "\"live\":true", LIMIT);
-    let until = Instant::now() + LIMIT;
-    while inputs(&relay)[0]["starts"].as_u64() < Some(2) && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    assert!(
-        inputs(&relay)[0]["starts"].as_u64() >= Some(2),
-        "{}",
-        inputs(&relay)
-    );
+    wait_for_starts(&relay, 2);
     let log = relay.process.stderr();
     assert!(log.contains("tuning in"), "{log}");
 }

@@ -31,10 +31,7 @@ pub(super) async fn run(relay: Arc<Relay>, forward: Forward, target: Arc<Target>
             if let Err(why) = session(&forward, &target, &mut follower, first).await {
                 target.failed(&why);
             }
-            if began.elapsed() > Duration::from_secs(30) {
-                backoff.succeeded();
-            }
-            tokio::time::sleep(backoff.failed(rand::random())).await;
+            tokio::time::sleep(backoff.after(began.elapsed(), rand::random())).await;
             follower.leave();
         }
     };

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(500);
 const CAP: Duration = Duration::from_secs(30);
+/// What lasted longer than this worked.
+const WORKED: Duration = Duration::from_secs(30);
 
 /// Failures in a row.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,9 +23,13 @@ impl Backoff {
         full.mul_f64(0.5 + 0.5 * chance.clamp(0.0, 1.0))
     }
 
-    /// It worked: the next failure is the first again.
-    pub fn succeeded(&mut self) {
-        self.failures = 0;
+    /// As [`Backoff::failed`], after an attempt that went well for so long: if
+    /// that was not short, the failure is the first again.
+    pub fn after(&mut self, lasted: Duration, chance: f64) -> Duration {
+        if lasted > WORKED {
+            self.failures = 0;
+        }
+        self.failed(chance)
     }
 }
 
@@ -40,7 +46,8 @@ mod tests {
             [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]
         );
         assert_eq!(backoff.failed(0.0), CAP / 2);
-        backoff.succeeded();
-        assert_eq!(backoff.failed(0.0), FIRST / 2);
+        assert_eq!(backoff.after(WORKED, 0.0), CAP / 2);
+        assert_eq!(backoff.after(WORKED * 2, 0.0), FIRST / 2);
+        assert_eq!(backoff.failed(0.0), FIRST, "the second in a row");
     }
 }

@@ -152,6 +152,7 @@ async fn fill(relay: Arc<Relay>, name: String, settings: config::Mount) {
     let _resting = Resting(status.clone());
     let mut backoff = Backoff::default();
     while !has_source(&relay, &name) {
+        let began = Instant::now();
         let play = async {
             match &settings.fallback {
                 Fallback::Nothing => Ok(()),
@@ -168,7 +169,7 @@ async fn fill(relay: Arc<Relay>, name: String, settings: config::Mount) {
         {
             status.failed(&why);
             status.is("backing off");
-            tokio::time::sleep(backoff.failed(rand::random())).await;
+            tokio::time::sleep(backoff.after(began.elapsed(), rand::random())).await;
         }
     }
 }

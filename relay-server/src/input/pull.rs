@@ -315,14 +315,12 @@ pub(super) async fn run(relay: &Arc<Relay>, input: &Input, status: &Arc<Status>)
             slept = once => slept,
             () = relay.drained() => return,
         };
-        if began.elapsed() > Duration::from_secs(30) {
-            backoff.succeeded();
-        }
         if slept {
+            backoff = Backoff::default();
             continue;
         }
         status.is("backing off");
-        if pause(relay, backoff.failed(rand::random())).await {
+        if pause(relay, backoff.after(began.elapsed(), rand::random())).await {
             return;
         }
         // Whoever still waits for it, or listens within the grace, wants it.

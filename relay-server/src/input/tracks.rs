@@ -31,13 +31,14 @@ pub(super) async fn files(relay: &Arc<Relay>, input: &Input, status: &Arc<Status
     let mut backoff = Backoff::default();
     let play = async {
         loop {
+            let began = Instant::now();
             match programme(relay, input, status).await {
                 Ok(()) if !input.repeat => return,
                 Ok(()) => {}
                 Err(why) => status.failed(&why),
             }
             status.is("backing off");
-            tokio::time::sleep(backoff.failed(rand::random())).await;
+            tokio::time::sleep(backoff.after(began.elapsed(), rand::random())).await;
         }
     };
     tokio::select! {
