@@ -1,22 +1,18 @@
 //! `…/pull` and the speech proxy: what another server streams, into a mount.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use http_body::Frame;
 use serde_json::json;
-use tokio::sync::mpsc;
 
 use super::{Connection, error};
 use crate::ingest::auth::{self, Presented};
-use crate::ingest::feed::Source as _;
+use crate::ingest::feed::{self, Source as _};
 use crate::input::client::Ask;
-use crate::input::pull::{self, Failure, Order, Upstream};
+use crate::input::pull::{self, Copy, Failure, Order, Upstream};
 
 /// Pieces of an answer that wait for a slow caller.
 const PIECES: usize = 4096;
@@ -222,7 +218,7 @@ pub(super) async fn speech(connection: Connection, headers: HeaderMap, body: Byt
     );
     let mount = entered.as_ref().ok().map(|feed| feed.mount.clone());
     let mut upstream = Upstream::new(answer, mount, relay.board.pull(&name));
-    let (copy, pieces) = mpsc::channel(PIECES);
+    let (copy, copied) = Copy::new(PIECES);
     match entered {
         Ok(feed) => {
             upstream.copy = Some(copy);
@@ -235,20 +231,18 @@ pub(super) async fn speech(connection: Connection, headers: HeaderMap, body: Byt
         Err(failure) => {
             tracing::warn!(mount = %name, "speech: {}", failure.message);
             tokio::spawn(async move {
-                loop {
-                    let piece = match upstream.next().await {
-                        crate::ingest::feed::Body::More(bytes) => Ok(bytes),
-                        crate::ingest::feed::Body::Lost(why) => Err(std::io::Error::other(why)),
-                        _ => return,
-                    };
-                    if copy.send(piece).await.is_err() {
+                while let feed::Body::More(bytes) = upstream.next().await {
+                    if copy.pieces.send(bytes).await.is_err() {
                         return;
                     }
+                }
+                if upstream.broke.is_none() {
+                    copy.finish();
                 }
             });
         }
     }
-    *response.body_mut() = Body::new(Pieces(pieces));
+    *response.body_mut() = Body::new(copied);
     response
 }
 
@@ -274,22 +268,6 @@ fn passed_on(name: &str, failure: &Failure) -> Response {
         headers.insert(header::RETRY_AFTER, after);
     }
     response
-}
-
-struct Pieces(mpsc::Receiver<Result<Bytes, std::io::Error>>);
-
-impl http_body::Body for Pieces {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        self.0
-            .poll_recv(cx)
-            .map(|piece| piece.map(|piece| piece.map(Frame::data)))
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! Another server's streaming answer into a mount: `POST …/pull`, `http`
 //! inputs and the speech proxy.
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
+use http_body::Frame;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use seamcast_media::icy::Deinterleaver;
@@ -183,6 +186,55 @@ pub(crate) fn enter(
     Ok(Feed::with_settings(relay, mount, settings, declared, info)?)
 }
 
+/// Pieces of an answer for somebody else. Who drops it before [`Copy::finish`]
+/// has cut the answer short.
+pub(crate) struct Copy {
+    pub(crate) pieces: mpsc::Sender<Bytes>,
+    whole: Arc<AtomicBool>,
+}
+
+/// The other end of a [`Copy`].
+pub(crate) struct Copied {
+    pieces: mpsc::Receiver<Bytes>,
+    whole: Arc<AtomicBool>,
+}
+
+impl Copy {
+    /// Room for `pieces` that wait.
+    pub(crate) fn new(pieces: usize) -> (Self, Copied) {
+        let (sender, receiver) = mpsc::channel(pieces);
+        let whole = Arc::new(AtomicBool::new(false));
+        let copied = Copied {
+            pieces: receiver,
+            whole: whole.clone(),
+        };
+        let pieces = sender;
+        (Self { pieces, whole }, copied)
+    }
+
+    /// That was all of it.
+    pub(crate) fn finish(self) {
+        self.whole.store(true, Ordering::Release);
+    }
+}
+
+impl http_body::Body for Copied {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        Poll::Ready(match ready!(self.pieces.poll_recv(cx)) {
+            Some(piece) => Some(Ok(Frame::data(piece))),
+            None if self.whole.load(Ordering::Acquire) => None,
+            // The caller must not take it for complete.
+            None => Some(Err(std::io::Error::other("the answer is cut short"))),
+        })
+    }
+}
+
 /// An answer's body as a source: metadata taken out, copies passed on.
 pub(crate) struct Upstream {
     body: Incoming,
@@ -190,7 +242,7 @@ pub(crate) struct Upstream {
     mount: Option<Arc<Mount>>,
     status: Arc<Status>,
     /// Whom the same bytes are for.
-    pub(crate) copy: Option<mpsc::Sender<Result<Bytes, std::io::Error>>>,
+    pub(crate) copy: Option<Copy>,
     /// Why the body broke off.
     pub(crate) broke: Option<String>,
 }
@@ -219,14 +271,14 @@ impl feed::Source for Upstream {
         loop {
             let frame = match self.body.frame().await {
                 None => {
-                    self.copy = None;
+                    if let Some(copy) = self.copy.take() {
+                        copy.finish();
+                    }
                     return Body::Closed;
                 }
                 Some(Err(error)) => {
                     let why = format!("the upstream's answer broke off: {error}");
-                    if let Some(copy) = self.copy.take() {
-                        let _ = copy.try_send(Err(std::io::Error::other(why.clone())));
-                    }
+                    self.copy = None;
                     self.broke = Some(why.clone());
                     return Body::Lost(why);
                 }
@@ -239,7 +291,7 @@ impl feed::Source for Upstream {
             let len = bytes.len() as u64;
             self.status.bytes.fetch_add(len, Ordering::Relaxed);
             if let Some(copy) = &self.copy
-                && copy.try_send(Ok(bytes.clone())).is_err()
+                && copy.pieces.try_send(bytes.clone()).is_err()
             {
                 // Gone, or so slow that the mount would have to wait.
                 self.copy = None;
@@ -267,6 +319,11 @@ pub(crate) async fn carry(feed: Feed, mut upstream: Upstream) {
     status.is("live");
     status.starts.fetch_add(1, Ordering::Relaxed);
     let outcome = feed::run(feed, &mut upstream).await;
+    if outcome.is_err() && upstream.copy.is_some() {
+        // Whoever asked gets all of it, also when the mount is another's by now.
+        upstream.mount = None;
+        while let Body::More(_) = feed::Source::next(&mut upstream).await {}
+    }
     match (outcome, upstream.broke) {
         (Err(refusal), _) => status.failed(&refusal.message),
         (Ok(()), Some(why)) => status.failed(&why),
@@ -370,6 +427,31 @@ async fn unheard(mount: &Mount) {
         tokio::time::sleep(Duration::from_millis(250)).await;
         if mount.shared.stats.listeners.load(Ordering::Relaxed) > 0 {
             since = Instant::now();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_copy_that_is_cut_short_does_not_look_complete() {
+        for whole in [true, false] {
+            let (copy, mut copied) = Copy::new(4);
+            copy.pieces
+                .try_send(Bytes::from_static(b"a"))
+                .expect("room");
+            if whole {
+                copy.finish();
+            } else {
+                drop(copy);
+            }
+            let piece = copied.frame().await.expect("a piece").expect("sound");
+            assert_eq!(piece.into_data().expect("bytes"), "a");
+            let end = copied.frame().await;
+            assert_eq!(end.is_none(), whole, "{end:?}");
+            assert!(whole || end.is_some_and(|end| end.is_err()));
         }
     }
 }
