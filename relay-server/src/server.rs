@@ -70,6 +70,13 @@ impl Counters {
     pub fn add(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
     }
+
+    /// Whether the `count`th time of something is worth a line in the log: the
+    /// 1st, 2nd … 10th, 20th … 100th, 200th …, so that who does wrong does not
+    /// flood it.
+    pub(crate) fn is_worth_a_line(count: u64) -> bool {
+        count.is_multiple_of(10_u64.saturating_pow(count.max(1).ilog10()))
+    }
 }
 
 impl Relay {

@@ -25,7 +25,7 @@ pub(crate) use running::apply;
 use crate::config::{self, Input, InputKind};
 use crate::forward;
 use crate::mount::SourceInfo;
-use crate::server::Relay;
+use crate::server::{Counters, Relay};
 
 /// What inputs and forwards are doing, for the API.
 #[derive(Debug, Default)]
@@ -90,6 +90,15 @@ impl Status {
         if *error != why {
             tracing::warn!(mount = %self.mount, input = self.kind, "{why}");
             why.clone_into(&mut error);
+        }
+    }
+
+    /// Counts a packet that is not taken. Why is said now and then only: there
+    /// may be any number of them, each for a reason of its own.
+    fn rejected(&self, counter: &AtomicU64, why: impl FnOnce() -> String) {
+        let before = counter.fetch_add(1, Ordering::Relaxed);
+        if Counters::is_worth_a_line(before + 1) {
+            self.failed(&why());
         }
     }
 

@@ -79,7 +79,11 @@ pub(super) async fn run(relay: &Arc<Relay>, input: &Input, status: &Arc<Status>)
     // RTCP comes one port above (RFC 3550 §11) or on the same (RFC 5761).
     let control = match address.port().checked_add(1) {
         Some(port) if input.kind == InputKind::Rtp => {
-            bind(SocketAddr::new(address.ip(), port)).ok()
+            let bound = bind(SocketAddr::new(address.ip(), port));
+            let bound = bound.inspect_err(|error| {
+                tracing::warn!(mount = %input.mount, %error, "no RTCP is received: cannot listen at port {port}; goodbyes count when they come to port {}", address.port());
+            });
+            bound.ok()
         }
         _ => None,
     };
@@ -236,19 +240,15 @@ impl Talk<'_> {
 
     fn datagram(&mut self, datagram: &[u8], peer: SocketAddr) {
         let now = Instant::now();
-        let refuse = |status: &Status| {
-            status.refused.fetch_add(1, Ordering::Relaxed);
-        };
+        let status = self.status;
         if !self.may_send(peer) {
-            refuse(self.status);
-            let why = format!("packets from {} are not allowed here (allow)", peer.ip());
-            return self.status.failed(&why);
+            let why = || format!("packets from {} are not allowed here (allow)", peer.ip());
+            return status.rejected(&status.refused, why);
         }
         if self.peer.is_some_and(|before| before != peer) {
             if now.saturating_duration_since(self.heard) < HOLDS_THE_FLOOR {
-                refuse(self.status);
-                let why = format!("packets from {peer} are ignored while another sends");
-                return self.status.failed(&why);
+                let why = || format!("packets from {peer} are ignored while another sends");
+                return status.rejected(&status.refused, why);
             }
             // Bytes of two senders must not make one sample.
             if self.rtp.is_none() {
@@ -264,8 +264,8 @@ impl Talk<'_> {
         }
         let parsed = self.rtp.as_ref().map(|_| Packet::parse(datagram));
         if let Some(Err(error)) = &parsed {
-            self.status.malformed.fetch_add(1, Ordering::Relaxed);
-            return self.status.failed(&format!("packet from {peer}: {error}"));
+            let why = || format!("packet from {peer}: {error}");
+            return status.rejected(&status.malformed, why);
         }
         if let Some(Ok(packet)) = &parsed
             && self.goodbye == Some(packet.ssrc)

@@ -12,6 +12,13 @@ use serde_json::Value;
 use super::log::{GenerationConfig, NewChunk};
 use super::{Inner, Mount, SourceId};
 use crate::ingest::session::Session;
+use crate::server::Counters;
+
+/// Tags of a mount at most.
+const MOST_TAGS: usize = 64;
+/// Bytes of a stream's own tags: every listener gets them, and a recording's
+/// journal takes no longer text. What does not fit, such as a picture, is left out.
+const TAG_BYTES: usize = 128 << 10;
 
 impl Mount {
     /// Appends what a session has ready. False when the source is not on air.
@@ -39,20 +46,24 @@ impl Mount {
             }
             Output::Chunk(chunk) => self.append_chunk(&mut inner, &chunk, next_serial),
             Output::Tags { at, tags } => {
+                let mut room = TAG_BYTES;
+                let fits = |(name, value): &(String, String)| {
+                    let left = room.checked_sub(name.len() + value.len());
+                    room = left.unwrap_or(room);
+                    left.is_some()
+                };
                 inner.tags = tags
                     .into_iter()
-                    .take(64)
+                    .filter(fits)
+                    .take(MOST_TAGS)
                     .map(|(name, value)| (name.to_ascii_uppercase(), Value::String(value)))
                     .collect();
                 self.log.metadata(at, inner.tags.clone());
             }
             Output::Fault(fault) => {
                 inner.stats.faults += 1;
-                // Said at 1, 2, … 10, 20, … 100, 200 …: a broken source must
-                // not flood the log.
                 let count = inner.stats.faults;
-                let step = 10_u64.saturating_pow(count.max(1).ilog10());
-                if count.is_multiple_of(step) {
+                if Counters::is_worth_a_line(count) {
                     tracing::warn!(mount = %self.name, offset = fault.offset, count,
                         "fault in the source's stream: {}", fault.message);
                 }
@@ -97,7 +108,7 @@ impl Mount {
     /// value removes the tag.
     pub fn set_tags(&self, tags: impl IntoIterator<Item = (String, String)>) {
         let mut inner = self.inner();
-        for (name, value) in tags.into_iter().take(64) {
+        for (name, value) in tags.into_iter().take(MOST_TAGS) {
             let name: String = name
                 .chars()
                 .take(64)
@@ -105,7 +116,7 @@ impl Mount {
                 .to_ascii_uppercase();
             if value.is_empty() {
                 inner.tags.remove(&name);
-            } else if inner.tags.len() < 64 || inner.tags.contains_key(&name) {
+            } else if inner.tags.len() < MOST_TAGS || inner.tags.contains_key(&name) {
                 let value = value.chars().take(2048).collect();
                 inner.tags.insert(name, Value::String(value));
             }

@@ -112,3 +112,25 @@ fn a_programme_that_is_replaced_at_once_is_still_recorded() {
     open();
     assert!(registry.take_unseen().is_empty(), "the recorder has it");
 }
+
+#[test]
+fn tags_that_are_too_much_are_left_out() {
+    let mount = mount();
+    let source = Source::connect(&mount);
+    assert!(source.begin(&mount).is_some());
+    let tag = |name: &str, len| (name.to_owned(), "x".repeat(len));
+    let tags = vec![
+        tag("picture", 100_000),
+        tag("another", 60_000),
+        tag("title", 5),
+    ];
+    let at = seamcast_media::units::MediaTime::ZERO;
+    mount.append(
+        source.id,
+        seamcast_media::chunk::Output::Tags { at, tags },
+        None,
+    );
+    assert!(mount.tag("PICTURE").is_some());
+    assert_eq!(mount.tag("ANOTHER"), None);
+    assert_eq!(mount.tag("TITLE").as_deref(), Some("xxxxx"));
+}
