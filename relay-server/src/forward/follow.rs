@@ -44,7 +44,7 @@ pub(crate) struct Follower {
     name: String,
     here: Option<Here>,
     /// Entries that history had dropped before they were read.
-    pub(crate) missed: u64,
+    missed: u64,
 }
 
 impl Follower {
@@ -60,6 +60,14 @@ impl Follower {
     /// Begins again at the live edge with the next call.
     pub(crate) fn leave(&mut self) {
         self.here = None;
+    }
+
+    /// Says what was missed since the last time, if anything was.
+    pub(crate) fn complaint(&mut self) -> Option<String> {
+        let missed = std::mem::take(&mut self.missed);
+        (missed > 0).then(|| {
+            format!("fell behind what mount {} keeps, {missed} chunks are missed; raise history or history_bytes", self.name)
+        })
     }
 
     /// The next entries, at least one. The first of another programme comes
@@ -81,6 +89,8 @@ impl Follower {
                 }
                 continue;
             };
+            // Before reading: nothing comes after the end.
+            let over = here.mount.log.head().status == Status::Ended;
             if !here.mount.log.read(here.index, BATCH, &mut entries) {
                 let oldest = here.mount.log.head().oldest;
                 self.missed += oldest.saturating_sub(here.index);
@@ -91,7 +101,7 @@ impl Follower {
                 here.index = last.index + 1;
                 return (fresh, entries);
             }
-            if here.mount.log.head().status == Status::Ended {
+            if over {
                 self.here = None;
                 continue;
             }

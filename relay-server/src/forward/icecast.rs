@@ -143,6 +143,9 @@ async fn session(
             target.sent(bytes.len());
         }
         (fresh, entries) = follower.next().await;
+        if let Some(why) = follower.complaint() {
+            target.failed(&why);
+        }
         let other = entries.iter().any(|entry| {
             matches!(&entry.kind, Kind::Chunk(chunk)
                 if crate::mount::container_type(&chunk.generation.config.container) != kind)

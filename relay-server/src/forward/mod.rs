@@ -130,6 +130,13 @@ impl Fan {
         }
     }
 
+    /// Notes for each what is wrong.
+    fn failed(&self, why: &str) {
+        for target in &self.targets {
+            target.failed(why);
+        }
+    }
+
     /// Sends a copy to each. One that cannot be reached is counted and does
     /// not hold up the others.
     pub(crate) fn send(&mut self, datagram: &[u8]) {

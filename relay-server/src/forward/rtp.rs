@@ -35,6 +35,9 @@ async fn follow(relay: &Arc<Relay>, forward: &Forward, fan: &mut Fan) {
     let mut clock: Option<(Instant, u32)> = None;
     loop {
         let (fresh, entries) = follower.next().await;
+        if let Some(why) = follower.complaint() {
+            fan.failed(&why);
+        }
         if fresh {
             if let Some(packets) = &mut packets {
                 packets.restart();
@@ -58,9 +61,7 @@ async fn follow(relay: &Arc<Relay>, forward: &Forward, fan: &mut Fan) {
                 continue;
             };
             if let Err(why) = packets.cut(chunk, &mut ready) {
-                for target in &fan.targets {
-                    target.failed(why);
-                }
+                fan.failed(why);
             }
             let rate = u64::from(packets.rate());
             for Timed { time, bytes } in ready.drain(..) {

@@ -238,6 +238,9 @@ async fn mount(
         };
         let (fresh, entries) =
             next.map_err(|_| format!("nothing comes from the fallback mount {other}"))?;
+        if let Some(why) = follower.complaint() {
+            status.failed(&why);
+        }
         if fresh {
             generation = None;
         }
