@@ -29,6 +29,7 @@ pub mod session;
 mod shard;
 pub mod wire;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -156,6 +157,19 @@ impl MountShared {
             log,
             stats: Arc::default(),
         })
+    }
+
+    /// Finds a join point, waiting for the disk where [`Log::is_past`]; what
+    /// is nearest in memory when the disk fails.
+    pub(crate) fn join_past(&self, from: &JoinFrom, burst: MediaDuration) -> Join {
+        self.log.join_past(from, burst).unwrap_or_else(|error| {
+            self.unreadable(&error);
+            self.log.join(from, burst)
+        })
+    }
+
+    fn unreadable(&self, error: &io::Error) {
+        tracing::warn!(mount = %self.name, %error, "cannot read a recording; look at the disk and at data_dir");
     }
 
     /// The mount's next programme: another log, the same counters.

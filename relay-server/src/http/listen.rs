@@ -184,8 +184,8 @@ async fn get(connection: &Connection, path: &str, request: &Parts) -> Response {
         .to_owned();
     let mut request = listener.request(framing, connection, head);
     if mount.shared.log.is_past(&request.from) {
-        let (log, from, burst) = (mount.log.clone(), request.from.clone(), request.burst);
-        let find = tokio::task::spawn_blocking(move || log.join_past(&from, burst));
+        let (shared, from, burst) = (mount.shared.clone(), request.from.clone(), request.burst);
+        let find = tokio::task::spawn_blocking(move || shared.join_past(&from, burst));
         request.join = find.await.ok();
     }
     connection

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use seamcast_media::units::MediaDuration;
 
 use super::{Command, Mailbox};
-use crate::fanout::ListenerId;
 use crate::fanout::session::entries_from;
-use crate::mount::log::{Entry, Join, JoinFrom, Log};
+use crate::fanout::{ListenerId, MountShared};
+use crate::mount::log::{Entry, Join, JoinFrom};
 
 /// Threads; a disk gains little from more.
 const READERS: usize = 2;
@@ -34,7 +34,7 @@ pub(super) enum Found {
 
 /// A listener's question.
 pub(super) struct Job {
-    pub(super) log: Arc<Log>,
+    pub(super) mount: Arc<MountShared>,
     pub(super) want: Want,
     pub(super) key: usize,
     pub(super) id: ListenerId,
@@ -100,16 +100,16 @@ impl Job {
     fn answer(self) {
         let found = match self.want {
             Want::Join(from, burst) => {
-                let join = self.log.join_past(&from, burst);
+                let join = self.mount.join_past(&from, burst);
                 Found::Join(from, join)
             }
             Want::Entries(index) => {
-                let read = self.log.past().map(|past| past.read(index));
+                let read = self.mount.log.past().map(|past| past.read(index));
                 let entries = read.unwrap_or_else(|| Ok(Vec::new()));
                 Found::Entries(
                     index,
                     entries.unwrap_or_else(|error| {
-                        tracing::warn!(%error, "cannot read a recording");
+                        self.mount.unreadable(&error);
                         Vec::new()
                     }),
                 )

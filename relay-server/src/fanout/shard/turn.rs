@@ -359,7 +359,7 @@ impl Shard {
                 let reel = conn.reel.get_or_insert_default();
                 reel.asked = true;
                 self.readers.ask(Job {
-                    log: mount.shared.log.clone(),
+                    mount: mount.shared.clone(),
                     want,
                     key,
                     id: conn.id,

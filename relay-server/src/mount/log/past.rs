@@ -122,16 +122,12 @@ impl Log {
     }
 
     /// Finds a join point, waiting for the disk where [`Log::is_past`].
-    pub fn join_past(&self, from: &JoinFrom, burst: MediaDuration) -> Join {
-        if self.is_past(from)
-            && let Some(past) = self.past()
-        {
-            match past.join(from, self) {
-                Ok(Some(join)) => return join,
-                Ok(None) => {}
-                Err(error) => tracing::warn!(%error, "cannot read a recording"),
-            }
-        }
-        self.join(from, burst)
+    ///
+    /// # Errors
+    /// What the disk says; [`Log::join`] then finds what is nearest.
+    pub fn join_past(&self, from: &JoinFrom, burst: MediaDuration) -> io::Result<Join> {
+        let past = self.past().filter(|_| self.is_past(from));
+        let found = past.map(|past| past.join(from, self)).transpose()?;
+        Ok(found.flatten().unwrap_or_else(|| self.join(from, burst)))
     }
 }

@@ -158,17 +158,17 @@ fn a_join_is_the_chunk_that_holds_the_time() {
         let target = MediaTime::ZERO + ms(tenth * 100 + 37);
         let from = JoinFrom::At(target);
         assert!(log.is_past(&from), "{target:?}");
-        let join = log.join_past(&from, ms(0));
+        let join = log.join_past(&from, ms(0)).expect("disk");
         let chunk = chunks[join.seq as usize];
         assert!(chunk.media_time() <= target && target < chunk.end());
         assert_eq!(join.at, chunk.media_time());
         let back = JoinFrom::Back(log.head().end.since(target));
-        assert_eq!(log.join_past(&back, ms(0)), join);
+        assert_eq!(log.join_past(&back, ms(0)).expect("disk"), join);
     }
-    assert_eq!(log.join_past(&JoinFrom::Start, ms(0)).seq, 0);
+    assert_eq!(log.join_past(&JoinFrom::Start, ms(0)).expect("disk").seq, 0);
     for seq in 0..120 {
         let from = format!("e:{seq}").parse().expect("join point");
-        let join = log.join_past(&from, ms(0));
+        let join = log.join_past(&from, ms(0)).expect("disk");
         assert_eq!((join.seq, join.recovered, join.gap), (seq, true, None));
     }
     assert!(!log.is_past(&JoinFrom::Live) && !log.is_past(&JoinFrom::Back(ms(500))));
@@ -180,7 +180,9 @@ fn a_join_is_the_chunk_that_holds_the_time() {
 fn connect(log: &Log, from: JoinFrom, framing: Framing, room: usize) -> (Vec<u8>, Session) {
     let peer = ([127, 0, 0, 1], 1).into();
     let request = ListenerRequest {
-        join: log.is_past(&from).then(|| log.join_past(&from, ms(0))),
+        join: log
+            .is_past(&from)
+            .then(|| log.join_past(&from, ms(0)).expect("disk")),
         from,
         mode: Mode::Complete,
         ..ListenerRequest::new(framing, peer)
@@ -357,13 +359,13 @@ fn after_a_crash_no_number_is_given_twice() {
     let from = format!("e:{}", before.next_seq)
         .parse()
         .expect("join point");
-    let join = log.join_past(&from, ms(0));
+    let join = log.join_past(&from, ms(0)).expect("disk");
     assert!(!join.recovered);
     let gap = join.gap.expect("gap");
     assert_eq!((gap.from, gap.to), (before.next_seq, log.head().next_seq));
     assert_eq!(gap.reason, "missing");
     let from = "e:30".parse().expect("join point");
-    assert!(log.join_past(&from, ms(0)).recovered);
+    assert!(log.join_past(&from, ms(0)).expect("disk").recovered);
     // An old one is not gone on with.
     let later = SystemTime::now() + std::time::Duration::from_secs(7200);
     assert!(restore(&recordings, &Config::default(), later).is_empty());
