@@ -108,15 +108,11 @@ impl std::error::Error for HeadError {}
 /// Decides by the bytes received so far. Ask again with more of them after
 /// [`Verdict::More`]; the verdict for a longer prefix never contradicts.
 pub fn sniff(bytes: &[u8]) -> Verdict {
-    // RFC 9112 §2.2: empty lines before the request line are ignored.
-    let skipped = bytes
-        .iter()
-        .take_while(|b| matches!(b, b'\r' | b'\n'))
-        .count();
+    let rest = after_blank_lines(bytes);
+    let skipped = bytes.len() - rest.len();
     if skipped > 64 {
         return Verdict::TooLong;
     }
-    let rest = &bytes[skipped..];
     let starts = |word: &[u8]| rest.len() >= word.len() && rest.starts_with(word);
     let may_start = |word: &[u8]| rest.len() < word.len() && word.starts_with(rest);
     let always = [&b"SOURCE "[..], b"OPTIONS * "];

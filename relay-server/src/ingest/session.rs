@@ -1,6 +1,7 @@
 //! One source's bytes to the outputs that a mount appends to its log. Pure:
 //! the caller owns socket and clock.
 
+mod opening;
 mod samples;
 
 use std::collections::VecDeque;
@@ -366,83 +367,6 @@ impl Session {
             "no Ogg/Opus, MP3, WAV or FLAC audio in the first {} bytes{why}",
             self.bytes
         ))
-    }
-
-    fn sniff(&mut self, first: Vec<u8>) -> Result<(), Error> {
-        let looks_like = |words: &[&[u8]]| words.iter().any(|word| first.starts_with(word));
-        if looks_like(&[flac::MAGIC]) {
-            self.allowance = MAX_WITH_TAGS;
-            self.stage = Stage::Flac(Box::default(), None);
-            return self.flac(&first, false);
-        }
-        if looks_like(&[b"<!do", b"<!DO", b"<htm", b"<HTM", b"<?xm", b"{\"", b"HTTP"]) {
-            return Err(Error::NotAudio(
-                "the body is text (HTML, XML, JSON or HTTP), not audio".into(),
-            ));
-        }
-        if looks_like(&[b"RIFF", b"RF64", b"BW64"]) {
-            self.stage = Stage::WavHeader(first);
-            return self.wav_header();
-        }
-        if looks_like(&[b"ID3", b"OggS"]) {
-            self.allowance = MAX_WITH_TAGS;
-        }
-        self.ogg = looks_like(&[b"OggS"]);
-        let mut demuxer = Box::new(Demuxer::new());
-        demuxer.push(&first);
-        self.stage = Stage::Container(demuxer);
-        Ok(())
-    }
-
-    fn flac(&mut self, bytes: &[u8], last: bool) -> Result<(), Error> {
-        let Stage::Flac(decoder, encoder_of) = &mut self.stage else {
-            return Ok(());
-        };
-        let before = decoder.faults();
-        let mut samples = Vec::new();
-        let mut outcome = decoder.push(bytes, &mut samples);
-        if last && outcome.is_ok() {
-            outcome = decoder.finish(&mut samples);
-        }
-        if let Some(format) = decoder.format() {
-            if encoder_of.is_none() {
-                *encoder_of = Some(Box::new(pipeline(format, self.config.encode)?));
-            }
-            if let Some(pipeline) = encoder_of {
-                pipeline.push(&samples).map_err(encoder)?;
-                if last {
-                    pipeline.finish().map_err(encoder)?;
-                }
-            }
-        }
-        if decoder.faults() > before {
-            let fault = Fault {
-                offset: self.bytes,
-                message: "bytes that are no FLAC frame were skipped".into(),
-            };
-            self.push_events(0, [Event::Fault(fault)]);
-        }
-        outcome.map_err(|error| Error::NotAudio(error.0))
-    }
-
-    fn wav_header(&mut self) -> Result<(), Error> {
-        let Stage::WavHeader(header) = &mut self.stage else {
-            return Ok(());
-        };
-        match wav::parse(header) {
-            Ok(None) => Ok(()),
-            Ok(Some(found)) => {
-                let pipeline = pipeline(found.format, self.config.encode)?;
-                let mut samples = Samples::new(pipeline, found.data_len);
-                let bytes = header.get(found.data_offset..).unwrap_or_default();
-                let lie = samples.push(bytes).map_err(encoder)?;
-                self.stage = Stage::Pcm(samples);
-                self.fault(0, lie);
-                Ok(())
-            }
-            Err(why @ wav::Error::Unsupported(_)) => Err(Error::Unsupported(why.to_string())),
-            Err(why) => Err(Error::NotAudio(why.to_string())),
-        }
     }
 
     /// Counts what is wrong, `back` bytes before what was taken last.

@@ -1,0 +1,91 @@
+//! What a body is, by its first bytes, where nobody said it; and those that
+//! have a header before their samples.
+
+use seamcast_media::demux::{Demuxer, Event, Fault};
+use seamcast_media::wav;
+
+use super::super::flac;
+use super::samples::Samples;
+use super::{Error, MAX_WITH_TAGS, Session, Stage, encoder, pipeline};
+
+impl Session {
+    /// Chooses by the first four bytes or more.
+    pub(super) fn sniff(&mut self, first: Vec<u8>) -> Result<(), Error> {
+        let looks_like = |words: &[&[u8]]| words.iter().any(|word| first.starts_with(word));
+        if looks_like(&[flac::MAGIC]) {
+            self.allowance = MAX_WITH_TAGS;
+            self.stage = Stage::Flac(Box::default(), None);
+            return self.flac(&first, false);
+        }
+        if looks_like(&[b"<!do", b"<!DO", b"<htm", b"<HTM", b"<?xm", b"{\"", b"HTTP"]) {
+            return Err(Error::NotAudio(
+                "the body is text (HTML, XML, JSON or HTTP), not audio".into(),
+            ));
+        }
+        if looks_like(&[b"RIFF", b"RF64", b"BW64"]) {
+            self.stage = Stage::WavHeader(first);
+            return self.wav_header();
+        }
+        if looks_like(&[b"ID3", b"OggS"]) {
+            self.allowance = MAX_WITH_TAGS;
+        }
+        self.ogg = looks_like(&[b"OggS"]);
+        let mut demuxer = Box::new(Demuxer::new());
+        demuxer.push(&first);
+        self.stage = Stage::Container(demuxer);
+        Ok(())
+    }
+
+    /// Decodes and encodes again; `last` when nothing follows.
+    pub(super) fn flac(&mut self, bytes: &[u8], last: bool) -> Result<(), Error> {
+        let Stage::Flac(decoder, encoder_of) = &mut self.stage else {
+            return Ok(());
+        };
+        let before = decoder.faults();
+        let mut samples = Vec::new();
+        let mut outcome = decoder.push(bytes, &mut samples);
+        if last && outcome.is_ok() {
+            outcome = decoder.finish(&mut samples);
+        }
+        if let Some(format) = decoder.format() {
+            if encoder_of.is_none() {
+                *encoder_of = Some(Box::new(pipeline(format, self.config.encode)?));
+            }
+            if let Some(pipeline) = encoder_of {
+                pipeline.push(&samples).map_err(encoder)?;
+                if last {
+                    pipeline.finish().map_err(encoder)?;
+                }
+            }
+        }
+        if decoder.faults() > before {
+            let fault = Fault {
+                offset: self.bytes,
+                message: "bytes that are no FLAC frame were skipped".into(),
+            };
+            self.push_events(0, [Event::Fault(fault)]);
+        }
+        outcome.map_err(|error| Error::NotAudio(error.0))
+    }
+
+    /// Goes on to the samples once the header is whole.
+    pub(super) fn wav_header(&mut self) -> Result<(), Error> {
+        let Stage::WavHeader(header) = &mut self.stage else {
+            return Ok(());
+        };
+        match wav::parse(header) {
+            Ok(None) => Ok(()),
+            Ok(Some(found)) => {
+                let pipeline = pipeline(found.format, self.config.encode)?;
+                let mut samples = Samples::new(pipeline, found.data_len);
+                let bytes = header.get(found.data_offset..).unwrap_or_default();
+                let lie = samples.push(bytes).map_err(encoder)?;
+                self.stage = Stage::Pcm(samples);
+                self.fault(0, lie);
+                Ok(())
+            }
+            Err(why @ wav::Error::Unsupported(_)) => Err(Error::Unsupported(why.to_string())),
+            Err(why) => Err(Error::NotAudio(why.to_string())),
+        }
+    }
+}
