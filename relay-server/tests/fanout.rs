@@ -342,7 +342,9 @@ fn two_thousand_listeners_of_every_habit() {
             // A prefix; a reset may cut a message anywhere.
             Habit::Resets => continue,
             Habit::Leaves => {
-                assert_eq!(peer.closed, peer.framing.is_ws().then_some(1000));
+                // On a busy machine the programme may end before it leaves.
+                let left = matches!(peer.closed, Some(1000 | 4500));
+                assert_eq!(left, peer.framing.is_ws(), "{:?}", peer.closed);
                 continue;
             }
             Habit::Steady | Habit::HalfCloses => {
