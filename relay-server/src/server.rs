@@ -93,7 +93,13 @@ impl Relay {
         })?;
         let files = match &config.data_dir {
             Some(root) => {
-                std::fs::create_dir_all(root)?;
+                std::fs::create_dir_all(root).map_err(|error| {
+                    let root = root.display();
+                    std::io::Error::new(
+                        error.kind(),
+                        format!("cannot make {root}; choose another with --data-dir: {error}"),
+                    )
+                })?;
                 Some(Files::new(&files::Config {
                     root: root.clone(),
                     idle: config.files_idle,

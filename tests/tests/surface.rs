@@ -9,8 +9,8 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use relay_common::{Socket, exchange, read_for};
-use seamcast_protocol::SOURCE_SUBPROTOCOL;
-use tests::support::{Encoding, Pcm, Relay, Scratch, encode, require};
+use seamcast_protocol::{LISTENER_SUBPROTOCOL, SOURCE_SUBPROTOCOL};
+use tests::support::{Encoding, Pcm, Relay, RelayOptions, Scratch, encode, require};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
@@ -255,6 +255,52 @@ fn a_programme_that_arrives_at_once_is_recorded() {
     let files = std::fs::read_dir(folder).expect("recordings").flatten();
     let files = files.filter(|file| file.path().extension().is_some_and(|e| e == "opus"));
     assert_eq!(files.count(), 2);
+}
+
+/// The status page names an address that its reader can connect to.
+#[test]
+fn the_status_page_points_to_where_it_was_asked_for() {
+    let relay = Relay::start_with(&RelayOptions {
+        args: vec!["--demo".into()],
+        ..RelayOptions::default()
+    });
+    relay.wait_for("/api/mounts", "/demo.mp3", Duration::from_secs(30));
+    let ask = |host: &str| {
+        let request = format!("GET /status-json.xsl HTTP/1.0\r\n{host}\r\n");
+        exchange(&relay, request.as_bytes())
+    };
+    let named = ask("Host: radio.example:8443\r\n");
+    assert!(
+        named.contains("\"http://radio.example:8443/demo.mp3\""),
+        "{named}"
+    );
+    let address = relay.address;
+    let bare = ask("");
+    assert!(
+        bare.contains(&format!("\"http://{address}/demo.mp3\"")),
+        "{bare}"
+    );
+}
+
+/// A title told before the audio is not undone by the stream's own comments.
+#[test]
+fn a_title_before_the_audio_stays() {
+    let relay = Relay::with_config("");
+    let path = format!("/named.opus?token={}", Relay::PASSWORD);
+    let mut source = Socket::open(&relay, &path, Some(SOURCE_SUBPROTOCOL));
+    let title = r#"{"type":"metadata","tags":{"TITLE":"Before"}}"#;
+    source.send(Message::text(title));
+    source.send(Message::binary(opus()));
+    source.send(Message::text(r#"{"type":"end"}"#));
+    assert_eq!(source.close_code(), Some(1000));
+    let path = "/named.opus?from=start";
+    let mut listener = Socket::open(&relay, path, Some(LISTENER_SUBPROTOCOL));
+    let told = listener.control("metadata");
+    assert_eq!(
+        (&told["at"], &told["tags"]["TITLE"]),
+        (&0.0.into(), &"Before".into())
+    );
+    assert!(told["tags"]["ENCODER"].is_string(), "{told}");
 }
 
 /// Raw PCM by its properties, acknowledged to the last byte; a Close without

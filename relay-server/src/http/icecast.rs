@@ -1,6 +1,7 @@
 //! Routes that Icecast's clients know: titles and the status page.
 
 use axum::response::{IntoResponse, Response};
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::json;
 
@@ -11,20 +12,28 @@ use crate::mount::{Mount, percent_decode_bytes};
 
 /// `/status-json.xsl`. Icecast gives an object for one source and an array for
 /// several; an array always is what its clients understand, too.
-pub(super) async fn status(connection: Connection) -> Response {
+pub(super) async fn status(connection: Connection, headers: HeaderMap) -> Response {
     let relay = &connection.relay;
     let config = relay.config();
+    // What was listened on is often no address to connect to, such as 0.0.0.0.
+    let asked = headers.get(header::HOST);
+    let asked = asked.and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+    let host = match &asked {
+        Some(authority) => authority.host().to_owned(),
+        None => config.listen.ip().to_string(),
+    };
+    let address = asked.map_or_else(|| config.listen.to_string(), |host| host.to_string());
     let sources: Vec<_> = relay
         .mounts
         .all()
         .iter()
         .filter(|mount| mount.settings().public && mount.is_live())
-        .map(|mount| source(mount, &config.listen.to_string()))
+        .map(|mount| source(mount, &address))
         .collect();
     let body = json!({
         "icestats": {
             "admin": "",
-            "host": config.listen.ip().to_string(),
+            "host": host,
             "location": "",
             "server_id": concat!("Seamcast ", env!("CARGO_PKG_VERSION")),
             "source": sources,
@@ -37,11 +46,11 @@ pub(super) async fn status(connection: Connection) -> Response {
     response
 }
 
-fn source(mount: &Mount, listen: &str) -> serde_json::Value {
+fn source(mount: &Mount, address: &str) -> serde_json::Value {
     let about = mount.describe();
     let (artist, title) = (&about["artist"], &about["title"]);
     json!({
-        "listenurl": format!("http://{listen}{}", mount.name),
+        "listenurl": format!("http://{address}{}", mount.name),
         "server_name": about["name"],
         "server_description": about["description"],
         "server_type": about["content_type"],

@@ -21,6 +21,9 @@ use crate::server::{Counters, Relay};
 pub use body::{Body, Source, run};
 pub use request::{Refusal, Request};
 
+/// Tags kept for the moment the audio begins.
+const MAX_EARLY_TAGS: usize = 256;
+
 /// A source that is connected. Dropping it says that the source was lost.
 #[derive(Debug)]
 pub struct Feed {
@@ -33,6 +36,8 @@ pub struct Feed {
     session: Arc<Mutex<Session>>,
     stop: watch::Sender<Stop>,
     begun: bool,
+    /// Tags that were told before there was audio to hang them on.
+    early_tags: Vec<(String, String)>,
     done: bool,
     clamped: u64,
     brake: Brake,
@@ -200,6 +205,7 @@ impl Feed {
             session: Arc::new(Mutex::new(session)),
             stop: watch::Sender::new(Stop::No),
             begun: false,
+            early_tags: Vec::new(),
             done: false,
             clamped: 0,
             brake: Brake::default(),
@@ -293,6 +299,11 @@ impl Feed {
                         }
                         continue;
                     }
+                    // After the stream's own, which come with its headers.
+                    let audio = matches!(output, seamcast_media::chunk::Output::Chunk(_));
+                    if audio && !self.early_tags.is_empty() {
+                        self.mount.set_tags(std::mem::take(&mut self.early_tags));
+                    }
                     if matches!(output, seamcast_media::chunk::Output::Fault(_)) {
                         Counters::add(&self.relay.counters.faults);
                     }
@@ -322,9 +333,14 @@ impl Feed {
         let _ = self.drain(&mut session);
     }
 
-    /// Tags from outside the stream.
-    pub fn set_tags(&self, tags: impl IntoIterator<Item = (String, String)>) {
-        self.mount.set_tags(tags);
+    /// Tags from outside the stream, from here on.
+    pub fn set_tags(&mut self, tags: impl IntoIterator<Item = (String, String)>) {
+        if self.begun && self.early_tags.is_empty() {
+            self.mount.set_tags(tags);
+        } else {
+            let room = MAX_EARLY_TAGS.saturating_sub(self.early_tags.len());
+            self.early_tags.extend(tags.into_iter().take(room));
+        }
     }
 
     /// Programme position after what was appended.

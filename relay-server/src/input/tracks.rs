@@ -190,7 +190,7 @@ pub(super) async fn track(
         ("ALBUM", String::new()),
     ];
     let tags = tags.map(|(name, value)| (name.to_owned(), value));
-    feed.set_tags(tags.into_iter().chain(own));
+    feed.mount.set_tags(tags.into_iter().chain(own));
     let mut outcome = Ok(());
     loop {
         let piece = match pieces.next().await {
