@@ -169,7 +169,7 @@ pub(super) const INPUT: &[Key<Input>] = &[
     ),
     key!(
         "timeout",
-        "udp, rtp: silence that ends the programme; http: time without an answer",
+        "udp, rtp: silence that ends the programme; growing: time without growth that ends it; http: time without an answer",
         |i, v| {
             i.timeout = v.duration()?.max(Duration::from_millis(100));
             Ok(())

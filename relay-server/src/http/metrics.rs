@@ -1,12 +1,14 @@
 //! `/metrics` in Prometheus's text format.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::response::{IntoResponse, Response};
 use http::header;
 
 use super::Connection;
+use crate::mount::Mount;
 
 struct Text(String);
 
@@ -18,6 +20,23 @@ impl Text {
     fn plain(&mut self, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {
         self.family(name, kind, help);
         let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    /// One value for each mount.
+    fn mounts(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        mounts: &[Arc<Mount>],
+        read: impl Fn(&Mount) -> f64,
+    ) {
+        let name = format!("seamcast_mount_{name}");
+        self.family(&name, kind, help);
+        for mount in mounts {
+            let (mount, value) = (label(&mount.name), read(mount));
+            let _ = writeln!(self.0, "{name}{{mount=\"{mount}\"}} {value}");
+        }
     }
 }
 
@@ -174,9 +193,9 @@ pub(super) async fn metrics(connection: Connection) -> Response {
         open,
     );
     let mounts = relay.mounts.all();
-    type Read = fn(&crate::mount::Mount) -> f64;
+    type Read = fn(&Mount) -> f64;
     let stat = |read: fn(&crate::fanout::MountStats) -> &AtomicU64| {
-        move |mount: &crate::mount::Mount| read(&mount.shared.stats).load(Ordering::Relaxed) as f64
+        move |mount: &Mount| read(&mount.shared.stats).load(Ordering::Relaxed) as f64
     };
     let own: [(&str, &str, &str, Read); 11] = [
         ("live", "gauge", "Whether a source feeds the mount.", |m| {
@@ -235,16 +254,7 @@ pub(super) async fn metrics(connection: Connection) -> Response {
         ),
     ];
     for (name, kind, help, read) in own {
-        let name = format!("seamcast_mount_{name}");
-        text.family(&name, kind, help);
-        for mount in &mounts {
-            let _ = writeln!(
-                text.0,
-                "{name}{{mount=\"{}\"}} {}",
-                label(&mount.name),
-                read(mount)
-            );
-        }
+        text.mounts(name, kind, help, &mounts, read);
     }
     let fanout = [
         ("listeners", "gauge", "Listeners.", stat(|s| &s.listeners)),
@@ -304,16 +314,7 @@ pub(super) async fn metrics(connection: Connection) -> Response {
         ),
     ];
     for (name, kind, help, read) in fanout {
-        let name = format!("seamcast_mount_{name}");
-        text.family(&name, kind, help);
-        for mount in &mounts {
-            let _ = writeln!(
-                text.0,
-                "{name}{{mount=\"{}\"}} {}",
-                label(&mount.name),
-                read(mount)
-            );
-        }
+        text.mounts(name, kind, help, &mounts, read);
     }
     board(
         &mut text,
