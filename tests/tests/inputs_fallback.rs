@@ -9,19 +9,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Publishes `file` as it is, at its own pace.
 fn publish(relay: &Relay, file: &Path, path: &str) {
-    Program::new("ffmpeg")
-        .args(["-v", "error", "-nostdin", "-re", "-i"])
-        .arg(file)
-        .args(["-c:a", "copy", "-content_type", "audio/ogg"])
-        .args([
-            "-flush_packets",
-            "1",
-            "-page_duration",
-            "20000",
-            "-f",
-            "ogg",
-        ])
-        .arg(relay.icecast_url(path))
+    relay
+        .publishing(file, path)
         .run()
         .unwrap_or_else(|error| panic!("{error}\nrelay: {}", relay.process.stderr()));
 }

@@ -6,21 +6,11 @@ use std::time::Duration;
 
 use seamcast_media::rtp::Packet;
 use tests::support::http::request;
-use tests::support::{Pcm, Program, Relay, Scratch, opusdec_decode, require, snr_db};
+use tests::support::{
+    Pcm, Program, Relay, Scratch, free_udp_port, opusdec_decode, require, snr_db,
+};
 
 const LIMIT: Duration = Duration::from_secs(30);
-
-/// An even UDP port that is free together with the one above it.
-fn free_port() -> u16 {
-    for _ in 0..200 {
-        let first = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-        let port = first.local_addr().expect("bound").port();
-        if port.is_multiple_of(2) && UdpSocket::bind(("127.0.0.1", port + 1)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no free pair of UDP ports");
-}
 
 /// The whole programme of a mount that has ended, decoded by opusdec at 48 kHz.
 fn heard(relay: &Relay, mount: &str, scratch: &Scratch) -> Pcm {
@@ -73,7 +63,7 @@ fn s16le(pcm: &Pcm) -> Vec<u8> {
 fn raw_datagrams_of_any_size_and_speed_are_one_stream() {
     require(&["opusdec"]);
     let (port, copy) = (
-        free_port(),
+        free_udp_port(),
         UdpSocket::bind("127.0.0.1:0").expect("a socket"),
     );
     let to = copy.local_addr().expect("bound");
@@ -118,7 +108,7 @@ fn raw_datagrams_of_any_size_and_speed_are_one_stream() {
 
 #[test]
 fn only_allowed_senders_are_heard() {
-    let port = free_port();
+    let port = free_udp_port();
     let relay = Relay::with_config(&format!(
         "[[input]]\nkind = \"udp\"\nmount = \"/voice.opus\"\nlisten = \"127.0.0.1:{port}\"\n\
          format = \"s16le\"\nallow = [\"127.0.0.2\"]\n"
@@ -159,7 +149,7 @@ fn only_allowed_senders_are_heard() {
 fn from_ffmpeg(codec: &[&str], seconds: f64) {
     require(&["ffmpeg", "opusdec"]);
     let scratch = Scratch::new("rtp");
-    let (port, sdp) = (free_port(), scratch.file("voice.sdp"));
+    let (port, sdp) = (free_udp_port(), scratch.file("voice.sdp"));
     let args = |program: Program| {
         program
             .args(["-v", "error", "-nostdin", "-re", "-f", "lavfi", "-i"])
@@ -279,7 +269,7 @@ impl Sender {
 #[test]
 fn loss_copies_and_disorder_keep_the_time_and_are_counted() {
     require(&["ffmpeg", "opusdec"]);
-    let port = free_port();
+    let port = free_udp_port();
     let copy = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let to = copy.local_addr().expect("bound");
     let relay = Relay::with_config(&format!(
@@ -336,7 +326,7 @@ fn loss_copies_and_disorder_keep_the_time_and_are_counted() {
 #[test]
 fn another_ssrc_is_a_discontinuity_of_the_same_programme() {
     require(&["ffmpeg", "opusdec"]);
-    let port = free_port();
+    let port = free_udp_port();
     let relay = Relay::with_config(&format!(
         "[[input]]\nkind = \"rtp\"\nmount = \"/voice.opus\"\nlisten = \"127.0.0.1:{port}\"\ntimeout = \"1s\"\n"
     ));
@@ -434,7 +424,7 @@ fn rtp_is_made_from_any_mp3_mount() {
         .expect("ffmpeg");
     let copy = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     copy.set_read_timeout(Some(LIMIT)).expect("timeout");
-    let (to, port) = (copy.local_addr().expect("bound"), free_port());
+    let (to, port) = (copy.local_addr().expect("bound"), free_udp_port());
     let _relay = Relay::with_config(&format!(
         "[[input]]\nkind = \"file\"\nmount = \"/tone.mp3\"\npath = \"{}\"\n\
          [[forward]]\nkind = \"rtp\"\nmount = \"/tone.mp3\"\nto = [\"{to}\", \"127.0.0.1:{port}\"]\n",

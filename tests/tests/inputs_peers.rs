@@ -6,24 +6,13 @@ use std::time::Duration;
 
 use tests::support::http::request;
 use tests::support::{
-    Alignment, Pcm, Program, Relay, RelayOptions, Scratch, align, mpg123_decode, opusdec_decode,
-    require,
+    Alignment, Pcm, Program, Relay, RelayOptions, Scratch, align, free_udp_port, mpg123_decode,
+    opusdec_decode, require,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// Where the Debian package `sip-tester` puts its call.
 const CAPTURE: &str = "/usr/share/sip-tester/g711a.pcap";
-
-fn free_port() -> u16 {
-    for _ in 0..200 {
-        let first = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-        let port = first.local_addr().expect("bound").port();
-        if port.is_multiple_of(2) && UdpSocket::bind(("127.0.0.1", port + 1)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no free pair of UDP ports");
-}
 
 /// A relay with one RTP input for `/call.opus`.
 fn rtp_relay(port: u16, more: &str) -> Relay {
@@ -54,7 +43,7 @@ fn from_gstreamer(payloader: &str, more: &str, alike: f64) {
     let sweep = Pcm::sweep(48_000, 300.0, 2_800.0, 48_000 * 3);
     let wav = scratch.file("sweep.wav");
     sweep.write_wav(&wav);
-    let port = free_port();
+    let port = free_udp_port();
     let relay = rtp_relay(port, more);
     let pipeline = format!(
         "filesrc location={} ! wavparse ! audioconvert ! audioresample ! {payloader} ! \
@@ -146,7 +135,7 @@ fn the_call_that_sipp_ships_is_heard_as_it_was_spoken() {
         .run()
         .expect("ffmpeg");
     let reference = Pcm::from_f32le(&out.stdout, 48_000, 1);
-    let port = free_port();
+    let port = free_udp_port();
     let relay = rtp_relay(port, "");
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     for packet in &packets {

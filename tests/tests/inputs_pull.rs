@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tests::support::http::{Answer, request};
+use tests::support::http::{Answer, answer, request};
 use tests::support::{Program, Relay, RelayOptions, Scratch, opusdec_decode, require};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -99,22 +99,7 @@ fn post(relay: &Relay, path: &str, token: &str, body: &str) -> Answer {
         body.len()
     );
     socket.write_all(head.as_bytes()).expect("write");
-    let mut all = Vec::new();
-    socket.read_to_end(&mut all).expect("read");
-    let split = all
-        .windows(4)
-        .position(|w| w == b"\r\n\r\n")
-        .expect("a head");
-    let head = String::from_utf8_lossy(&all[..split]).into_owned();
-    Answer {
-        status: head
-            .split(' ')
-            .nth(1)
-            .and_then(|s| s.parse().ok())
-            .expect("a status"),
-        body: all[split + 4..].to_vec(),
-        head,
-    }
+    answer(&mut socket)
 }
 
 #[test]

@@ -33,24 +33,7 @@ fn recordings(relay: &Relay, mount: &str) -> Vec<PathBuf> {
 
 /// ffmpeg publishing a file in real time.
 fn publish(relay: &Relay, file: &std::path::Path, mount: &str) -> Running {
-    Program::new("ffmpeg")
-        .args(["-v", "error", "-nostdin", "-re", "-i"])
-        .arg(file)
-        .args([
-            "-c",
-            "copy",
-            "-content_type",
-            "audio/ogg",
-            "-flush_packets",
-            "1",
-            "-page_duration",
-            "20000",
-            "-f",
-            "ogg",
-        ])
-        .arg(relay.icecast_url(mount))
-        .spawn()
-        .expect("ffmpeg")
+    relay.publishing(file, mount).spawn().expect("ffmpeg")
 }
 
 #[test]

@@ -46,15 +46,7 @@ fn files(relay: &Relay, mount: &str, extension: &str) -> Vec<PathBuf> {
 }
 
 fn publish(relay: &Relay, file: &Path, mount: &str) -> Running {
-    Program::new("ffmpeg")
-        .args(["-v", "error", "-nostdin", "-re", "-i"])
-        .arg(file)
-        .args(["-c", "copy", "-content_type", "audio/ogg"])
-        .args(["-flush_packets", "1", "-page_duration", "20000"])
-        .args(["-f", "ogg"])
-        .arg(relay.icecast_url(mount))
-        .spawn()
-        .expect("ffmpeg")
+    relay.publishing(file, mount).spawn().expect("ffmpeg")
 }
 
 fn state(relay: &Relay, mount: &str) -> serde_json::Value {

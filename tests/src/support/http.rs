@@ -41,6 +41,15 @@ pub fn request(address: SocketAddr, method: &str, path: &str, headers: &str) -> 
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n"
     );
     socket.write_all(head.as_bytes()).expect("write");
+    answer(&mut socket)
+}
+
+/// Reads an answer, to the end of the connection.
+///
+/// # Panics
+/// When there is no well-formed one.
+#[must_use]
+pub fn answer(socket: &mut TcpStream) -> Answer {
     let mut all = Vec::new();
     socket.read_to_end(&mut all).expect("read");
     let split = all

@@ -15,5 +15,5 @@ pub use pcm::{Match, Pcm, PcmError, compare, db, snr_db};
 pub use pieces::{Pieces, Seeded};
 pub use program::{Finished, Program, ProgramError, Running, require};
 pub use reference::{Encoding, encode, ffmpeg_decode, mpg123_decode, opusdec_decode};
-pub use relay::{Relay, RelayOptions, http_request};
+pub use relay::{Relay, RelayOptions, free_udp_port, http_request};
 pub use scratch::{Scratch, artefact_dir, workspace_root};

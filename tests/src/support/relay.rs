@@ -2,7 +2,7 @@
 
 use super::{Program, Running, Scratch, workspace_root};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -136,6 +136,19 @@ impl Relay {
             .unwrap_or_else(|error| panic!("{error}\nrelay: {}", self.process.stderr()));
     }
 
+    /// ffmpeg, about to publish an Ogg/Opus file as it is, at its own pace, a
+    /// packet a page.
+    #[must_use]
+    pub fn publishing(&self, file: &Path, mount: &str) -> Program {
+        Program::new("ffmpeg")
+            .args(["-v", "error", "-nostdin", "-re", "-i"])
+            .arg(file)
+            .args(["-c", "copy", "-content_type", "audio/ogg"])
+            .args(["-flush_packets", "1", "-page_duration", "20000"])
+            .args(["-f", "ogg"])
+            .arg(self.icecast_url(mount))
+    }
+
     /// `http://HOST:PORT` and `path`, which begins with a slash.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
@@ -265,4 +278,20 @@ fn binary() -> PathBuf {
                 .join("relay-server")
         })
         .clone()
+}
+
+/// An even UDP port that is free together with the one above it, as RTP wants it.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_udp_port() -> u16 {
+    for _ in 0..200 {
+        let first = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let port = first.local_addr().expect("bound").port();
+        if port.is_multiple_of(2) && UdpSocket::bind(("127.0.0.1", port + 1)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free pair of UDP ports");
 }
