@@ -4,79 +4,38 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tests::support::certificate::{Certificate, client, client_config};
 use tests::support::{Encoding, Pcm, Program, Relay, RelayOptions, Scratch, encode, require};
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto};
+use tokio_rustls::rustls::{ClientConnection, StreamOwned};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A certificate for 127.0.0.1 and its key, as files.
-struct Certificate {
-    chain: PathBuf,
-    key: PathBuf,
+/// A relay's certificate in `scratch`.
+fn certificate(scratch: &Scratch, name: &str) -> Certificate {
+    Certificate::new(scratch.path(), name).expect("a certificate")
 }
 
-impl Certificate {
-    fn new(scratch: &Scratch, name: &str) -> Self {
-        require(&["openssl"]);
-        let chain = scratch.file(&format!("{name}.pem"));
-        let key = scratch.file(&format!("{name}-key.pem"));
-        let config = scratch.file("openssl.cnf");
-        let text = "[req]\ndistinguished_name = dn\nx509_extensions = ext\nprompt = no\n[dn]\nCN = relay\n\
-                    [ext]\nsubjectAltName = IP:127.0.0.1\nbasicConstraints = critical, CA:FALSE\n";
-        std::fs::write(&config, text).expect("written");
-        Program::new("openssl")
-            .args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"])
-            .args(["-pkeyopt", "ec_paramgen_curve:prime256v1", "-config"])
-            .arg(&config)
-            .arg("-keyout")
-            .arg(&key)
-            .arg("-out")
-            .arg(&chain)
-            .run()
-            .expect("a certificate");
-        Self { chain, key }
-    }
+/// Takes the place of another.
+fn replace(certificate: &Certificate, other: &Certificate) {
+    std::fs::copy(&certificate.chain, &other.chain).expect("copied");
+    std::fs::copy(&certificate.key, &other.key).expect("copied");
+}
 
-    fn config(&self) -> String {
-        format!(
-            "tls_certificate = {:?}\ntls_key = {:?}\n",
-            self.chain, self.key
-        )
-    }
-
-    /// Takes the place of another.
-    fn replace(&self, other: &Self) {
-        std::fs::copy(&self.chain, &other.chain).expect("copied");
-        std::fs::copy(&self.key, &other.key).expect("copied");
-    }
-
-    /// A connection that trusts this certificate alone.
-    fn connect(&self, relay: &Relay) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
-        let mut roots = RootCertStore::empty();
-        let chain = CertificateDer::pem_file_iter(&self.chain).expect("readable");
-        for certificate in chain {
-            roots.add(certificate.expect("sound")).expect("added");
-        }
-        let provider = Arc::new(crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let name = ServerName::try_from("127.0.0.1").expect("a name");
-        let mut connection = ClientConnection::new(Arc::new(config), name).expect("sound");
-        let mut socket = TcpStream::connect(relay.address)?;
-        socket.set_read_timeout(Some(LIMIT))?;
-        connection.complete_io(&mut socket)?;
-        Ok(StreamOwned::new(connection, socket))
-    }
+/// A connection that trusts this certificate alone.
+fn connect(
+    certificate: &Certificate,
+    relay: &Relay,
+) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    let config = client_config(&certificate.chain).expect("sound");
+    let mut connection = client(&config).expect("sound");
+    let mut socket = TcpStream::connect(relay.address)?;
+    socket.set_read_timeout(Some(LIMIT))?;
+    connection.complete_io(&mut socket)?;
+    Ok(StreamOwned::new(connection, socket))
 }
 
 /// Noise in MP3, which has no serial numbers that differ between joins.
@@ -121,7 +80,7 @@ fn messages<S: Read + Write>(relay: &Relay, stream: S) -> Vec<Vec<u8>> {
 #[test]
 fn sources_and_listeners_over_tls_are_as_over_plain_tcp() {
     let scratch = Scratch::new("tls");
-    let certificate = Certificate::new(&scratch, "relay");
+    let certificate = certificate(&scratch, "relay");
     let relay = Relay::with_config(&certificate.config());
     let file = noise(&scratch, 60);
     let length = std::fs::metadata(&file).expect("encoded").len() as usize;
@@ -145,7 +104,7 @@ fn sources_and_listeners_over_tls_are_as_over_plain_tcp() {
 
     // Slow at first, so that writes are cut where TLS holds something back.
     let mut secret = Vec::new();
-    let mut stream = certificate.connect(&relay).expect("a handshake");
+    let mut stream = connect(&certificate, &relay).expect("a handshake");
     stream
         .write_all(get("/a.mp3?from=start&mode=complete").as_bytes())
         .expect("asked");
@@ -162,7 +121,7 @@ fn sources_and_listeners_over_tls_are_as_over_plain_tcp() {
 
     let socket = TcpStream::connect(relay.address).expect("connected");
     let plain = messages(&relay, socket);
-    let secret = messages(&relay, certificate.connect(&relay).expect("a handshake"));
+    let secret = messages(&relay, connect(&certificate, &relay).expect("a handshake"));
     assert!(plain.len() > 100, "{} messages", plain.len());
     assert!(plain == secret, "{} and {}", plain.len(), secret.len());
 }
@@ -170,10 +129,10 @@ fn sources_and_listeners_over_tls_are_as_over_plain_tcp() {
 #[test]
 fn a_new_certificate_is_served_after_a_hangup_and_nobody_is_dropped() {
     let scratch = Scratch::new("tls-reload");
-    let used = Certificate::new(&scratch, "used");
-    let next = Certificate::new(&scratch, "next");
-    let old = Certificate::new(&scratch, "old");
-    old.replace(&used);
+    let used = certificate(&scratch, "used");
+    let next = certificate(&scratch, "next");
+    let old = certificate(&scratch, "old");
+    replace(&old, &used);
     let mut relay = Relay::with_config(&used.config());
     let bytes = std::fs::read(noise(&scratch, 20)).expect("encoded");
     let (first, rest) = bytes.split_at(bytes.len() / 2);
@@ -186,21 +145,24 @@ fn a_new_certificate_is_served_after_a_hangup_and_nobody_is_dropped() {
     source.write_all(first).expect("sent");
     relay.wait_for("/api/mounts/a.mp3", "\"live\":true", LIMIT);
 
-    let mut listener = old.connect(&relay).expect("a handshake");
+    let mut listener = connect(&old, &relay).expect("a handshake");
     listener
         .write_all(get("/a.mp3?from=start&mode=complete").as_bytes())
         .expect("asked");
     let mut heard = vec![0; 10_000];
     listener.read_exact(&mut heard).expect("heard");
 
-    next.replace(&used);
+    replace(&next, &used);
     relay.process.signal(1);
     let until = Instant::now() + LIMIT;
-    while next.connect(&relay).is_err() {
+    while connect(&next, &relay).is_err() {
         assert!(Instant::now() < until, "{}", relay.process.stderr());
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert!(old.connect(&relay).is_err(), "the old one is still served");
+    assert!(
+        connect(&old, &relay).is_err(),
+        "the old one is still served"
+    );
 
     std::fs::write(&used.key, "no key").expect("written");
     relay.process.signal(1);
@@ -210,7 +172,7 @@ fn a_new_certificate_is_served_after_a_hangup_and_nobody_is_dropped() {
         .unwrap_or_else(|| relay.process.stderr());
     let log = format!("{kept}\n{}", relay.process.stderr());
     assert!(log.contains("tls_key"), "{log}");
-    next.connect(&relay).expect("the good one is still served");
+    connect(&next, &relay).expect("the good one is still served");
 
     source.write_all(rest).expect("sent");
     source.shutdown(std::net::Shutdown::Write).expect("an end");
@@ -222,9 +184,71 @@ fn a_new_certificate_is_served_after_a_hangup_and_nobody_is_dropped() {
 }
 
 #[test]
+fn three_hundred_join_at_once_beside_handshakes_that_never_end() {
+    let scratch = Scratch::new("tls-storm");
+    let certificate = certificate(&scratch, "relay");
+    let config = format!("head_timeout = \"8s\"\n{}", certificate.config());
+    let relay = Relay::with_config(&config);
+    let bytes = std::fs::read(noise(&scratch, 20)).expect("encoded");
+    let (first, rest) = bytes.split_at(bytes.len() / 2);
+    let mut source = TcpStream::connect(relay.address).expect("connected");
+    let head = format!(
+        "PUT /a.mp3 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+        Relay::PASSWORD
+    );
+    source.write_all(head.as_bytes()).expect("asked");
+    source.write_all(first).expect("sent");
+    relay.wait_for("/api/mounts/a.mp3", "\"live\":true", LIMIT);
+    let all = get("/a.mp3?from=start&mode=complete");
+    let mut before = TcpStream::connect(relay.address).expect("connected");
+    before.write_all(all.as_bytes()).expect("asked");
+
+    // A record of 500 bytes is said to come, and does not.
+    let stalled = || {
+        let mut socket = TcpStream::connect(relay.address).expect("connected");
+        socket.set_read_timeout(Some(LIMIT)).expect("set");
+        socket.write_all(&[22, 3, 1, 1, 244, 1]).expect("sent");
+        socket
+    };
+    let stalled: Vec<TcpStream> = (0..100).map(|_| stalled()).collect();
+    let tls = client_config(&certificate.chain).expect("sound");
+    let start = std::sync::Barrier::new(300);
+    std::thread::scope(|threads| {
+        for _ in 0..300 {
+            threads.spawn(|| {
+                start.wait();
+                let mut socket = TcpStream::connect(relay.address).expect("connected");
+                socket.set_read_timeout(Some(LIMIT)).expect("set");
+                let mut connection = client(&tls).expect("sound");
+                connection.complete_io(&mut socket).expect("a handshake");
+                let mut stream = StreamOwned::new(connection, socket);
+                stream.write_all(all.as_bytes()).expect("asked");
+                let mut heard = vec![0; 20_000];
+                stream.read_exact(&mut heard).expect("heard");
+            });
+        }
+    });
+
+    source.write_all(rest).expect("sent");
+    source.shutdown(std::net::Shutdown::Write).expect("an end");
+    let mut heard = Vec::new();
+    before.read_to_end(&mut heard).expect("heard");
+    let mut after = TcpStream::connect(relay.address).expect("connected");
+    after.write_all(all.as_bytes()).expect("asked");
+    let mut again = Vec::new();
+    after.read_to_end(&mut again).expect("heard");
+    assert!(body(&heard).len() > bytes.len() * 9 / 10, "{}", heard.len());
+    assert!(body(&heard) == body(&again), "{}", again.len());
+    for mut socket in stalled {
+        let ended = socket.read(&mut [0]);
+        assert!(matches!(ended, Ok(0)), "{ended:?}");
+    }
+}
+
+#[test]
 fn a_certificate_without_its_key_and_tls_without_a_certificate_are_told() {
     let scratch = Scratch::new("tls-faults");
-    let certificate = Certificate::new(&scratch, "relay");
+    let certificate = certificate(&scratch, "relay");
     let config = scratch.file("relay.toml");
     let text = format!("tls_certificate = {:?}\n", certificate.chain);
     std::fs::write(&config, text).expect("written");
@@ -244,7 +268,7 @@ fn a_certificate_without_its_key_and_tls_without_a_certificate_are_told() {
     assert!(why.contains("tls_key; set both"), "{why}");
 
     let relay = Relay::start_with(&RelayOptions::default());
-    assert!(certificate.connect(&relay).is_err());
+    assert!(connect(&certificate, &relay).is_err());
     let until = Instant::now() + LIMIT;
     while !relay
         .process

@@ -75,6 +75,11 @@ fn main() -> Result<()> {
         results
             .ratios
             .extend(Ratio::between("floor", &["icecast"], &all));
+        for kind in Kind::ALL {
+            let plain = kind.name().strip_suffix("-tls");
+            let ratios = plain.map(|plain| Ratio::between(kind.name(), &[plain], &all));
+            results.ratios.extend(ratios.into_iter().flatten());
+        }
         results.servers.extend(report::medians(&all));
     }
     if options.storm {
@@ -192,7 +197,7 @@ fn note(rows: &mut Vec<Row>, kind: Kind, measured: Result<Row>) -> Result<()> {
     match measured {
         Ok(row) => {
             eprintln!(
-                "{:>10} {:>5}: {:.1} µs per listener·s ({:.0} % user), {:.2} KB, p99 {:.0} ms, \
+                "{:>12} {:>5}: {:.1} µs per listener·s ({:.0} % user), {:.2} KB, p99 {:.0} ms, \
                  delivered {:.4}, load average {:.1}",
                 row.server,
                 row.listeners,
@@ -209,7 +214,7 @@ fn note(rows: &mut Vec<Row>, kind: Kind, measured: Result<Row>) -> Result<()> {
         // Without the relay there is nothing to compare.
         Err(error) if kind.is_relay() => Err(error),
         Err(error) => {
-            eprintln!("{:>10}: not measured: {error:#}", kind.name());
+            eprintln!("{:>12}: not measured: {error:#}", kind.name());
             Ok(())
         }
     }

@@ -2,8 +2,9 @@
 //! its own. It says `joined` once all have audio, measures when told to, and
 //! leaves when told to.
 
-use std::io::{self, BufRead, ErrorKind, Read, Write};
+use std::io::{self, BufRead, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,9 @@ use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
 use super::histogram::Histogram;
+use super::line::Line;
 use super::stream::{Scanner, wall_us};
+use crate::support::certificate;
 
 /// What a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +40,8 @@ pub struct Plan {
     pub path: String,
     /// What to speak.
     pub transport: Transport,
+    /// Over TLS, trusting this certificate.
+    pub certificate: Option<PathBuf>,
     /// Listeners.
     pub listeners: usize,
     /// Connects per second at most.
@@ -63,8 +68,14 @@ struct Messages {
 
 #[derive(Debug)]
 struct Listener {
-    socket: TcpStream,
+    line: Line,
     asked: bool,
+    ear: Ear,
+}
+
+/// What a listener makes of what it gets.
+#[derive(Debug)]
+struct Ear {
     head: Option<Vec<u8>>,
     messages: Messages,
     scanner: Scanner,
@@ -107,6 +118,8 @@ pub fn run(plan: &Plan) -> Result<()> {
             }
         }
     });
+    let tls = plan.certificate.as_deref();
+    let tls = tls.map(certificate::client_config).transpose()?;
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(4096);
     let mut listeners: Vec<Option<Listener>> = Vec::with_capacity(plan.listeners);
@@ -126,14 +139,16 @@ pub fn run(plan: &Plan) -> Result<()> {
             let interest = Interest::READABLE | Interest::WRITABLE;
             poll.registry().register(&mut socket, token, interest)?;
             listeners.push(Some(Listener {
-                socket,
+                line: Line::new(socket, tls.as_ref())?,
                 asked: false,
-                head: Some(Vec::new()),
-                messages: Messages::default(),
-                scanner: Scanner::default(),
-                connected: Instant::now(),
-                first_audio: None,
-                next: None,
+                ear: Ear {
+                    head: Some(Vec::new()),
+                    messages: Messages::default(),
+                    scanner: Scanner::default(),
+                    connected: Instant::now(),
+                    first_audio: None,
+                    next: None,
+                },
             }));
             all_connected = begin.elapsed();
         }
@@ -148,7 +163,7 @@ pub fn run(plan: &Plan) -> Result<()> {
                 if totals.gone + totals.refused < 3 {
                     eprintln!("listener {}: {error}", event.token().0);
                 }
-                match listener.first_audio {
+                match listener.ear.first_audio {
                     Some(_) => totals.gone += 1,
                     None => totals.refused += 1,
                 }
@@ -217,32 +232,23 @@ fn connect(address: SocketAddr, index: usize) -> Result<TcpStream> {
 impl Listener {
     fn event(&mut self, plan: &Plan, buffer: &mut [u8], totals: &mut Totals) -> io::Result<()> {
         if !self.asked {
-            if let Some(error) = self.socket.take_error()? {
+            if let Some(error) = self.line.socket().take_error()? {
                 return Err(error);
             }
-            match self.socket.peer_addr() {
+            match self.line.socket().peer_addr() {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(()),
                 Err(error) => return Err(error),
             }
             self.asked = true;
-            self.socket.write_all(request(plan).as_bytes())?;
+            self.line.ask(request(plan).as_bytes())?;
         }
-        loop {
-            match self.socket.read(buffer) {
-                Ok(0) => return Err(io::Error::other("closed by the server")),
-                Ok(n) => {
-                    self.take(plan.transport, &buffer[..n], totals)?;
-                    if n < buffer.len() {
-                        return Ok(());
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
+        let Self { line, ear, .. } = self;
+        line.read(buffer, |bytes| ear.take(plan.transport, bytes, totals))
     }
+}
 
+impl Ear {
     fn take(&mut self, transport: Transport, bytes: &[u8], totals: &mut Totals) -> io::Result<()> {
         totals.bytes += bytes.len() as u64;
         let Some(head) = &mut self.head else {

@@ -35,6 +35,7 @@ pub fn measure(
         address,
         path: kind.path().to_owned(),
         transport: kind.transport(),
+        certificate: server.certificate(),
         listeners,
         rate,
     };

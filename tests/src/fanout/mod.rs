@@ -4,6 +4,7 @@
 pub mod docs;
 pub mod floor;
 pub mod histogram;
+pub mod line;
 pub mod load;
 pub mod measure;
 pub mod plot;

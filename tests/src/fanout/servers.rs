@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use super::load::{self, Transport};
 use super::process::Guard;
 use super::stream::{Pacer, frames_per_chunk};
+use crate::support::certificate::Certificate;
 use crate::support::{Scratch, workspace_root};
 
 /// Which server.
@@ -26,23 +27,32 @@ pub enum Kind {
     RelayHttp,
     /// The relay, listeners that ask for two chunks a message.
     RelayCoarse,
+    /// The relay, listeners speaking `seamcast.v1` over TLS.
+    RelayTls,
     /// Icecast 2, HTTP listeners.
     Icecast,
+    /// The same over TLS.
+    IcecastTls,
     /// nginx with nchan, WebSocket listeners.
     Nchan,
+    /// The same over TLS, which nginx ends.
+    NchanTls,
     /// One `send(2)` per listener and chunk.
     Floor,
 }
 
 impl Kind {
     /// All, in the order of the table.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Relay,
         Self::RelayWs,
         Self::RelayHttp,
         Self::RelayCoarse,
+        Self::RelayTls,
         Self::Icecast,
+        Self::IcecastTls,
         Self::Nchan,
+        Self::NchanTls,
         Self::Floor,
     ];
 
@@ -54,8 +64,11 @@ impl Kind {
             Self::RelayWs => "relay-ws",
             Self::RelayHttp => "relay-http",
             Self::RelayCoarse => "relay-coarse",
+            Self::RelayTls => "relay-tls",
             Self::Icecast => "icecast",
+            Self::IcecastTls => "icecast-tls",
             Self::Nchan => "nchan",
+            Self::NchanTls => "nchan-tls",
             Self::Floor => "floor",
         }
     }
@@ -65,7 +78,7 @@ impl Kind {
     #[must_use]
     pub const fn join_rate(self) -> usize {
         match self {
-            Self::Icecast => 150,
+            Self::Icecast | Self::IcecastTls => 150,
             _ => 2000,
         }
     }
@@ -75,17 +88,23 @@ impl Kind {
     pub const fn is_relay(self) -> bool {
         matches!(
             self,
-            Self::Relay | Self::RelayWs | Self::RelayHttp | Self::RelayCoarse
+            Self::Relay | Self::RelayWs | Self::RelayHttp | Self::RelayCoarse | Self::RelayTls
         )
+    }
+
+    /// Whether its listeners come over TLS.
+    #[must_use]
+    pub const fn is_tls(self) -> bool {
+        matches!(self, Self::RelayTls | Self::IcecastTls | Self::NchanTls)
     }
 
     /// What its listeners speak.
     #[must_use]
     pub const fn transport(self) -> Transport {
         match self {
-            Self::Relay | Self::RelayCoarse => Transport::Framed,
-            Self::RelayWs | Self::Nchan => Transport::Ws,
-            Self::RelayHttp | Self::Icecast | Self::Floor => Transport::Http,
+            Self::Relay | Self::RelayCoarse | Self::RelayTls => Transport::Framed,
+            Self::RelayWs | Self::Nchan | Self::NchanTls => Transport::Ws,
+            Self::RelayHttp | Self::Icecast | Self::IcecastTls | Self::Floor => Transport::Http,
         }
     }
 
@@ -93,7 +112,7 @@ impl Kind {
     #[must_use]
     pub const fn path(self) -> &'static str {
         match self {
-            Self::Nchan => "/sub",
+            Self::Nchan | Self::NchanTls => "/sub",
             Self::RelayCoarse => "/live.mp3?min_chunk=150",
             _ => "/live.mp3",
         }
@@ -107,9 +126,18 @@ pub struct Server {
     pub address: SocketAddr,
     /// The process to measure.
     pub pid: u32,
+    certificate: Option<Certificate>,
     feeding: Arc<AtomicBool>,
     _process: Guard,
     _scratch: Scratch,
+}
+
+impl Server {
+    /// What its listeners trust, if they come over TLS.
+    #[must_use]
+    pub fn certificate(&self) -> Option<PathBuf> {
+        self.certificate.as_ref().map(|made| made.chain.clone())
+    }
 }
 
 impl Drop for Server {
@@ -124,13 +152,24 @@ impl Drop for Server {
 /// When it is not installed or does not become ready.
 pub fn start(kind: Kind, address: SocketAddr) -> Result<Server> {
     let scratch = Scratch::new(kind.name());
+    let certificate = kind
+        .is_tls()
+        .then(|| Certificate::new(scratch.path(), "server"))
+        .transpose()?;
+    // The source's: not encrypted.
+    let inlet = match kind {
+        Kind::IcecastTls | Kind::NchanTls => free(address)?,
+        _ => address,
+    };
     let mut command = match kind {
-        Kind::Relay | Kind::RelayWs | Kind::RelayHttp | Kind::RelayCoarse => {
-            relay(address, scratch.path())?
+        kind if kind.is_relay() => relay(address, scratch.path(), certificate.as_ref())?,
+        Kind::Icecast | Kind::IcecastTls => {
+            icecast(address, inlet, scratch.path(), certificate.as_ref())?
         }
-        Kind::Icecast => icecast(address, scratch.path())?,
-        Kind::Nchan => nchan(address, scratch.path())?,
-        Kind::Floor => {
+        Kind::Nchan | Kind::NchanTls => {
+            nchan(address, inlet, scratch.path(), certificate.as_ref())?
+        }
+        _ => {
             let mut command = Command::new(std::env::current_exe()?);
             command.args([
                 "floor",
@@ -153,12 +192,13 @@ pub fn start(kind: Kind, address: SocketAddr) -> Result<Server> {
     let feeding = Arc::new(AtomicBool::new(true));
     match kind {
         Kind::Floor => {}
-        Kind::Nchan => publish_messages(address, feeding.clone())?,
-        _ => publish_stream(address, feeding.clone()).with_context(said)?,
+        Kind::Nchan | Kind::NchanTls => publish_messages(inlet, feeding.clone())?,
+        _ => publish_stream(inlet, feeding.clone()).with_context(said)?,
     }
     Ok(Server {
         address,
         pid: process.0.id(),
+        certificate,
         feeding,
         _process: process,
         _scratch: scratch,
@@ -175,6 +215,7 @@ pub fn warm_up(server: &Server, kind: Kind) -> Result<()> {
         address: server.address,
         path: kind.path().to_owned(),
         transport: kind.transport(),
+        certificate: server.certificate(),
         listeners: 100,
         rate: kind.join_rate(),
     };
@@ -202,11 +243,16 @@ fn wait(address: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-fn relay(address: SocketAddr, scratch: &Path) -> Result<Command> {
+fn relay(
+    address: SocketAddr,
+    scratch: &Path,
+    certificate: Option<&Certificate>,
+) -> Result<Command> {
     // The log is full before the first measurement of memory: what the stream
     // holds must not count as the listeners'.
     let config = scratch.join("relay.toml");
-    std::fs::write(&config, "[defaults]\nhistory = \"5s\"\n")?;
+    let tls = certificate.map_or_else(String::new, Certificate::config);
+    std::fs::write(&config, tls + "[defaults]\nhistory = \"5s\"\n")?;
     let mut command = Command::new(relay_binary()?);
     command
         .args(["serve", "--listen", &address.to_string(), "--data-dir"])
@@ -245,7 +291,19 @@ fn relay_binary() -> Result<PathBuf> {
     Ok(own.with_file_name("relay-server"))
 }
 
-fn icecast(address: SocketAddr, scratch: &Path) -> Result<Command> {
+/// A port that nobody has, beside `address`.
+fn free(address: SocketAddr) -> Result<SocketAddr> {
+    let any = std::net::TcpListener::bind((address.ip(), 0))?;
+    Ok(any.local_addr()?)
+}
+
+/// Listens for sources at `inlet`, which may be the same.
+fn icecast(
+    address: SocketAddr,
+    inlet: SocketAddr,
+    scratch: &Path,
+    certificate: Option<&Certificate>,
+) -> Result<Command> {
     // It refuses to run as root, so it needs a user and a folder to log to.
     let root = Command::new("id").arg("-u").output()?.stdout == b"0\n";
     let owner = if root {
@@ -253,6 +311,16 @@ fn icecast(address: SocketAddr, scratch: &Path) -> Result<Command> {
     } else {
         ""
     };
+    let (mut sockets, mut paths) = (String::new(), String::new());
+    if let Some(certificate) = certificate {
+        // It reads both from one file.
+        let both = scratch.join("both.pem");
+        let chain = std::fs::read_to_string(&certificate.chain)?;
+        std::fs::write(&both, chain + &std::fs::read_to_string(&certificate.key)?)?;
+        paths = format!("<ssl-certificate>{}</ssl-certificate>", both.display());
+        sockets = icecast_socket(address, "<ssl>1</ssl>");
+    }
+    sockets += &icecast_socket(inlet, "");
     let text = format!(
         "<icecast><limits><clients>20000</clients><sources>4</sources>\
          <queue-size>524288</queue-size><burst-on-connect>1</burst-on-connect>\
@@ -260,13 +328,10 @@ fn icecast(address: SocketAddr, scratch: &Path) -> Result<Command> {
          <authentication><source-password>{PASSWORD}</source-password>\
          <admin-user>admin</admin-user><admin-password>{PASSWORD}</admin-password></authentication>\
          <hostname>localhost</hostname>\
-         <listen-socket><port>{}</port><bind-address>{}</bind-address></listen-socket>\
-         <paths><logdir>{dir}</logdir><webroot>/usr/share/icecast2/web</webroot>\
+         {sockets}<paths>{paths}<logdir>{dir}</logdir><webroot>/usr/share/icecast2/web</webroot>\
          <adminroot>/usr/share/icecast2/admin</adminroot></paths>\
          <logging><accesslog>-</accesslog><errorlog>error.log</errorlog><loglevel>1</loglevel></logging>\
          <security><chroot>0</chroot>{owner}</security></icecast>",
-        address.port(),
-        address.ip(),
         dir = scratch.display(),
     );
     let file = scratch.join("icecast.xml");
@@ -285,11 +350,34 @@ fn icecast(address: SocketAddr, scratch: &Path) -> Result<Command> {
     Ok(command)
 }
 
-fn nchan(address: SocketAddr, scratch: &Path) -> Result<Command> {
+fn icecast_socket(address: SocketAddr, more: &str) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    format!(
+        "<listen-socket><port>{port}</port><bind-address>{ip}</bind-address>{more}</listen-socket>"
+    )
+}
+
+/// Listens for the publisher at `inlet`, which may be the same.
+fn nchan(
+    address: SocketAddr,
+    inlet: SocketAddr,
+    scratch: &Path,
+    certificate: Option<&Certificate>,
+) -> Result<Command> {
     let module = "/usr/lib/nginx/modules/ngx_nchan_module.so";
     if !Path::new(module).exists() {
         bail!("{module} is missing; install libnginx-mod-nchan");
     }
+    let listen = match certificate {
+        None => format!("listen {address} backlog=8192;"),
+        Some(made) => format!(
+            "listen {address} backlog=8192 ssl; listen {inlet};\n\
+             ssl_certificate {}; ssl_certificate_key {};\n\
+             ssl_protocols TLSv1.2 TLSv1.3; ssl_prefer_server_ciphers off;",
+            made.chain.display(),
+            made.key.display()
+        ),
+    };
     let text = format!(
         "load_module {module};\ndaemon off;\nworker_processes auto;\nworker_rlimit_nofile 30000;\n\
          pid {dir}/pid;\nerror_log {dir}/error.log error;\n\
@@ -297,7 +385,7 @@ fn nchan(address: SocketAddr, scratch: &Path) -> Result<Command> {
          http {{ access_log off; client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy;\n\
          fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;\n\
          nchan_shared_memory_size 256M;\n\
-         server {{ listen {address} backlog=8192;\n\
+         server {{ {listen}\n\
          location = /pub {{ nchan_publisher; nchan_channel_id live; nchan_message_buffer_length 10; }}\n\
          location = /sub {{ nchan_subscriber websocket; nchan_channel_id live;\n\
          nchan_subscriber_first_message -10; }} }} }}\n",

@@ -2,6 +2,7 @@
 //! one's own, scratch folders, PCM and its comparison with a reference.
 
 mod align;
+pub mod certificate;
 pub mod http;
 mod pcm;
 mod pieces;
