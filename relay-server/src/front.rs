@@ -96,12 +96,10 @@ async fn greet(relay: &Arc<Relay>, socket: TcpStream, peer: SocketAddr) -> io::R
         let mut first = [0];
         socket.peek(&mut first).await?;
         if first[0] != tls::HANDSHAKE {
-            return Ok(Link::Tcp(socket));
+            return Ok::<_, io::Error>(Link::Tcp(socket));
         }
-        acceptor
-            .accept(socket)
-            .await
-            .map(|stream| Link::Tls(Box::new(stream)))
+        let stream = relay.handshakes.accept(acceptor, socket).await?;
+        Ok(Link::Tls(stream))
     };
     let limit = relay.config().head_timeout;
     let handshake = tokio::select! {
@@ -109,7 +107,8 @@ async fn greet(relay: &Arc<Relay>, socket: TcpStream, peer: SocketAddr) -> io::R
         () = leaving(relay) => return Ok(()),
     };
     match handshake {
-        Ok(link) => connection(relay, link?, peer).await,
+        // In a box, so that who waits for a handshake is small.
+        Ok(link) => Box::pin(connection(relay, link?, peer)).await,
         Err(_) => Ok(()),
     }
 }

@@ -1,21 +1,21 @@
 //! A connection before it is known what it wants: plain TCP or TLS.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 
 use crate::fanout::Socket;
+use crate::tls::TlsStream;
 
 /// A connection's byte stream.
 #[derive(Debug)]
 pub(crate) enum Link {
     Tcp(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(TlsStream),
 }
 
 impl Link {
@@ -29,7 +29,7 @@ impl Link {
     pub(crate) fn acknowledge(&self) {
         let socket = match self {
             Self::Tcp(socket) => socket,
-            Self::Tls(stream) => stream.get_ref().0,
+            Self::Tls(stream) => stream.socket(),
         };
         // Without it acknowledgements only come later.
         let _ = socket.set_quickack(true);
@@ -72,12 +72,12 @@ impl Link {
         match self {
             Self::Tcp(socket) => Ok(Socket::Tcp(socket.into_std()?)),
             Self::Tls(stream) => {
-                let (socket, mut connection) = stream.into_inner();
+                let (socket, mut channel) = stream.into_parts();
                 let mut buffer = [0; 4096];
-                while let Ok(read @ 1..) = connection.reader().read(&mut buffer) {
+                while let read @ 1.. = channel.read(&mut buffer) {
                     received.extend_from_slice(&buffer[..read]);
                 }
-                Ok(Socket::Tls(socket.into_std()?, Box::new(connection)))
+                Ok(Socket::Tls(socket.into_std()?, channel))
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::config::Config;
 use crate::demo;
@@ -26,7 +26,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// What every connection needs.
 pub struct Relay {
     config: RwLock<Arc<Config>>,
-    tls: RwLock<Option<TlsAcceptor>>,
+    tls: RwLock<Option<Arc<ServerConfig>>>,
+    pub(crate) handshakes: tls::Handshakes,
     /// The mounts.
     pub mounts: Registry,
     /// Where listeners are.
@@ -113,6 +114,7 @@ impl Relay {
             files,
             config: RwLock::new(Arc::new(config)),
             tls: RwLock::new(tls),
+            handshakes: tls::Handshakes::new(),
             mounts: Registry::default(),
             board: input::Board::default(),
             started: Instant::now(),
@@ -155,7 +157,7 @@ impl Relay {
     }
 
     /// What accepts TLS, if there is a certificate.
-    pub(crate) fn tls(&self) -> Option<TlsAcceptor> {
+    pub(crate) fn tls(&self) -> Option<Arc<ServerConfig>> {
         let tls = self.tls.read().unwrap_or_else(PoisonError::into_inner);
         tls.clone()
     }

@@ -37,12 +37,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use seamcast_media::units::MediaDuration;
-use tokio_rustls::rustls::ServerConnection;
 
 pub use shard::{Fanout, plain_heap, share_heap};
 pub use wire::Framing;
 
 use crate::mount::log::{Join, JoinFrom, Log};
+use crate::tls::Channel;
 
 /// Whether a listener may miss chunks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -282,7 +282,7 @@ pub enum Socket {
     /// Plain TCP; set to non-blocking by [`Fanout::attach`].
     Tcp(std::net::TcpStream),
     /// TLS after its handshake, with nothing decrypted that was not read.
-    Tls(std::net::TcpStream, Box<ServerConnection>),
+    Tls(std::net::TcpStream, Box<Channel>),
 }
 
 impl From<std::net::TcpStream> for Socket {
