@@ -44,6 +44,7 @@ pub(crate) fn restore(root: &Path, config: &config::Config, now: SystemTime) -> 
     let mut kept = Vec::new();
     for (folder, mut recordings) in folders {
         recordings.sort();
+        by_index(&mut recordings);
         let name = folder.strip_prefix(root).unwrap_or(&folder);
         let name = format!("/{}", name.display());
         match mount(&name, &recordings, config, now) {
@@ -68,6 +69,29 @@ fn walk(folder: &Path, depth: usize, into: &mut HashMap<PathBuf, Vec<PathBuf>>) 
             let list = into.entry(folder.to_path_buf()).or_default();
             list.push(path.with_extension(""));
         }
+    }
+}
+
+/// Puts the recordings of the newest programme in the order in which they were
+/// made: a clock that was set back gives a later one an earlier name.
+fn by_index(recordings: &mut [PathBuf]) {
+    let heads: Vec<_> = recordings.iter().map(|path| Spool::head(path)).collect();
+    let Some((newest, _)) = heads.iter().rev().flatten().next() else {
+        return;
+    };
+    let mut places = Vec::new();
+    let mut made = Vec::new();
+    for (place, head) in heads.iter().enumerate() {
+        if let Some((title, index)) = head
+            && title == newest
+        {
+            places.push(place);
+            made.push((*index, recordings[place].clone()));
+        }
+    }
+    made.sort();
+    for (place, (_, path)) in places.into_iter().zip(made) {
+        recordings[place] = path;
     }
 }
 

@@ -48,6 +48,17 @@ pub(super) struct Title {
     pub(super) epoch: String,
 }
 
+impl Title {
+    fn read(journal: &File, head: &Record) -> io::Result<Self> {
+        let note = parse(&journal::text(journal, 0, head)?)?;
+        let word = |name: &str| note.get(name).and_then(Value::as_str).unwrap_or_default();
+        Ok(Self {
+            mount: word("mount").to_owned(),
+            epoch: word("epoch").to_owned(),
+        })
+    }
+}
+
 /// A recording that an earlier process left.
 #[derive(Debug)]
 pub(super) struct Found {
@@ -230,6 +241,15 @@ impl Spool {
         kept(&self.tags, at, read).map(Some)
     }
 
+    /// What the head of the recording at `path` says, and the first entry's
+    /// number; `None` when it cannot be read.
+    pub(super) fn head(path: &Path) -> Option<(Title, u64)> {
+        let journal = File::open(beside(path, EXTENSION)).ok()?;
+        let (_, head) = journal::record_at(&journal, 0).ok()?;
+        let title = Title::read(&journal, &head).ok()?;
+        Some((title, head.index))
+    }
+
     /// Reads what an earlier process left at `path`. What a kill or a power
     /// cut tore is left out, and all that comes after it; `None` when nothing
     /// remains. Of what came in less than `doubtful` before the end, the disk
@@ -259,16 +279,12 @@ impl Spool {
         else {
             return Ok(None);
         };
-        let title = parse(&journal::text(&journal, 0, &head)?)?;
-        let word = |name: &str| title.get(name).and_then(Value::as_str).unwrap_or_default();
+        let title = Title::read(&journal, &head)?;
         let spool = Self::new(path, head.place());
         spool.grow(scan.blocks, last.next());
         Ok(Some(Found {
             spool,
-            title: Title {
-                mount: word("mount").to_owned(),
-                epoch: word("epoch").to_owned(),
-            },
+            title,
             last,
             torn: Torn {
                 media: bytes.saturating_sub(media_end),

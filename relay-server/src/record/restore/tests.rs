@@ -200,3 +200,25 @@ fn an_empty_newest_file_does_not_hide_the_one_before_it() {
     go_on(&kept, &root.join("a.opus"), "0003");
     assert_eq!(chunks(&served(&again(&root))), 27);
 }
+
+/// The clock was set back, or not set yet after a start.
+#[test]
+fn a_later_recording_with_an_earlier_name_comes_after_the_others() {
+    let (mut broadcast, policy) = Broadcast::new("clock", 0);
+    broadcast.append(&policy, 20);
+    let root = broadcast.folder.join("recordings");
+    let more = go_on(&again(&root), &root.join("a.opus"), "0000");
+    let kept = again(&root);
+    let all = served(&kept);
+    assert_eq!(all.first().map(|first| first.index), Some(0));
+    for live in &more {
+        let again = all.iter().find(|entry| entry.index == live.index);
+        same(live, again.expect("it is part of the timeline"));
+    }
+    let last = more.last().expect("entries");
+    let head = kept.mount.log.head();
+    assert!(
+        head.next > last.index && head.next_seq > last.seq,
+        "given once"
+    );
+}
