@@ -43,22 +43,24 @@ export class Sink {
     return this;
   }
 
-  /** The wall clock when a frame left, at the latest: delivering it took a few ms. */
-  #wallOf(frame, about) {
+  /** The wall clock less the recording's around `about`; the least is that of the delivery that took least. */
+  #offset(about) {
     let offset = Infinity;
     for (const one of this.#offsets) if (Math.abs(one.at - about) < NEAR && one.offset < offset) offset = one.offset;
-    return frame * 1000 / RATE + offset;
+    return offset;
   }
 
-  /** Wall clock of the first frame louder than `level` that left after `from`, or null. */
+  /**
+   * Wall clock of the first frame louder than `level` that left after `from`, or null. Asked again and again by the process that
+   * also serves the pages: one that takes its time here is measured as a page that starts late.
+   */
   sound(from, level = 0.01) {
-    for (const block of this.#blocks) {
-      if (this.#wallOf(block.from + block.level.length, from) < from) continue;
-      for (let i = 0; i < block.level.length; i++) {
-        if (block.level[i] < level) continue;
-        const at = this.#wallOf(block.from + i, from);
-        if (at >= from) return at;
-      }
+    const offset = this.#offset(from);
+    const first = (from - offset) * RATE / 1000;
+    const at = this.#blocks.findLastIndex((block) => block.from <= first);
+    for (const block of this.#blocks.slice(Math.max(0, at))) {
+      const i = block.level.findIndex((x, k) => x >= level && block.from + k >= first);
+      if (i >= 0) return (block.from + i) * 1000 / RATE + offset;
     }
     return null;
   }
@@ -66,7 +68,8 @@ export class Sink {
   /** Whether the last `ms` were silent. */
   quiet(ms, level = 0.001) {
     const from = this.#frames - ms * RATE / 1000;
-    return this.#frames * 1000 / RATE > ms && this.#blocks.filter((block) => block.from + block.level.length > from).every((block) => block.level.every((x) => x < level));
+    const at = this.#blocks.findIndex((block) => block.from + block.level.length > from);
+    return this.#frames * 1000 / RATE > ms && this.#blocks.slice(at).every((block) => block.level.every((x) => x < level));
   }
 
   stop() { this.parec?.kill('SIGTERM'); }
