@@ -12,7 +12,7 @@ import { load, make } from './wasm.js';
 
 const PUMP_MS = 40;
 /** Appends closer together than this are worked on together. */
-const SOON_MS = 5;
+export const SOON_MS = 5;
 const TELL_MS = 100;
 const REPORT_MS = 5000;
 /** No media for this long while more is expected: `stalled`, as in HTML. */
@@ -209,13 +209,15 @@ export class Core {
     this.#sink?.finish(true);
   }
 
-  /** @param {Uint8Array} bytes @param {boolean} [anew] Whether they begin another stream. */
-  append(bytes, anew) {
-    if (anew) {
-      this.#appender.drop();
-      this.#anew(0);
-    }
-    this.#appender.push(bytes);
+  /** What is appended next is another stream. */
+  again() {
+    this.#appender.drop();
+    this.#anew(0);
+  }
+
+  /** @param {Uint8Array | Uint8Array[]} pieces */
+  append(pieces) {
+    for (const bytes of [pieces].flat()) this.#appender.push(bytes);
     this.#soon();
   }
 

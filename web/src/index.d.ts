@@ -45,7 +45,8 @@ export interface PlayerOptions {
    * How PCM reaches the context. `'buffers'`: decoded and scheduled, seconds ahead, on the main thread. `'worklet'`: decoded in a
    * worker and handed straight to the audio thread, through shared memory in a cross-origin isolated page and a port elsewhere, so
    * that a blocked main thread is inaudible; where the page allows no worker or worklet, and for `srcObject`, as `'buffers'`.
-   * `'auto'` (default) is `'buffers'` in this version. `getStats().output` tells which it is.
+   * `'auto'` (default) is `'worklet'`, but in WebKit only where memory can be shared: its port stalls with the main thread.
+   * `getStats().output` tells which it is.
    */
   output?: 'auto' | 'worklet' | 'buffers';
   /** Where network and decoding run; follows `output`. `'main'` keeps a worker, and with it the worklet, from being used. */

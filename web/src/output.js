@@ -171,9 +171,13 @@ export class Output {
   async resume(gesture = /** @type {any} */ (globalThis.navigator)?.userActivation?.hasBeenActive) {
     // A blocked resume() stays pending rather than failing.
     await Promise.race([this.context.resume().catch(() => {}), sleep(gesture ? LONGER_MS : PATIENCE_MS)]);
-    // Nothing is late of a clock that has not begun: what is to be heard may begin with it.
-    if (this.running && !this.#way) await (this.#settled ??= this.reached > MOVES && this.#settle());
+    if (!this.#way) await this.settled();
     return this.running;
+  }
+
+  /** Watches a clock that has begun; nothing is late of one that has not, and what is to be heard may begin with it. */
+  async settled() {
+    if (this.running) await (this.#settled ??= this.reached > MOVES && this.#settle());
   }
 
   /** A late clock is known by its leaps: it is believed once it has gone evenly for a while. */

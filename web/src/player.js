@@ -94,7 +94,8 @@ export class Player extends EventTarget {
     const copy = bytes.slice();
     const core = await this.#prepare();
     if (core !== this.#core) return;
-    core.call('append', copy, anew);
+    if (anew) core.call('again');
+    core.call('append', copy);
     await this.#credit.until(at);
   }
 
@@ -141,6 +142,8 @@ export class Player extends EventTarget {
         this.#emit('pause');
         return;
       }
+      // Where no worklet came after all, the clock has not been watched.
+      if (core instanceof Core) await this.#stage.output?.settled();
       if (this.#inputEnded) core.call('end');
       core.call('play');
     } catch (cause) {
@@ -347,13 +350,16 @@ export class Player extends EventTarget {
   async #start(load) {
     const { wasmUrl } = this.#options;
     const options = { ...this.#options, source: this.#source, wasmUrl: wasmUrl && absolute(wasmUrl) };
-    const worker = await this.#stage.worker(options);
-    if (load !== this.#load) throw domError('the source was changed', 'AbortError');
     /** @param {string} type @param {any} [detail] */
     const tell = (type, detail) => {
       if (load === this.#load) this.#on(type, detail);
     };
-    const core = this.#core = worker ? new Remote(options, tell, worker, load) : new Core(options, tell);
+    const worker = this.#stage.worker(options);
+    // It connects while the worklet comes, and making a context may take long.
+    const remote = this.#core = worker && new Remote(options, tell, worker, load);
+    const ready = await this.#stage.ready(worker);
+    if (load !== this.#load) throw domError('the source was changed', 'AbortError');
+    const core = this.#core = ready && remote || new Core(options, tell);
     this.#stage.attach(core);
     return core;
   }

@@ -1,6 +1,6 @@
 // @ts-check
 /** What a player has whatever its source: the output, made when first needed, and perhaps a worker. */
-import { Output, hasWorklet } from './output.js';
+import { Output, hasMemory, hasWorklet } from './output.js';
 import { spawn } from './remote.js';
 import { load } from './wasm.js';
 
@@ -10,8 +10,8 @@ export class Stage {
   #gain = 1;
   #options;
   #changed;
-  /** @type {Promise<Worker | null> | null | undefined} */
-  #worker;
+  /** Null: it did not come to life. @type {ReturnType<typeof spawn> | undefined} */
+  #spawned;
 
   /** @param {import('./index.js').PlayerOptions} options @param {() => void} changed The context's state did. */
   constructor(options, changed) {
@@ -36,21 +36,32 @@ export class Stage {
   }
 
   /**
-   * Opens, and makes a worker for a source, once there is a worklet to be fed from it; none where that is not wanted, or the
-   * browser or its policy does not let us. Making a context may take long: what has to be downloaded comes meanwhile.
+   * A worker for a source, where that is wanted and may be had; what has to be downloaded comes from now on.
    * @param {import('./core.js').Options} options
    */
-  async worker({ source, wasmUrl }) {
-    const { output, thread, workerUrl, workletUrl } = this.#options;
-    // A socket or stream handed over lives on this thread, and delivers from now on.
-    if (output !== 'worklet' || thread === 'main' || !hasWorklet() || (source && typeof source !== 'string')) {
-      // The core tells a failure.
-      load(wasmUrl).catch(() => {});
-      this.open();
-      return null;
+  worker({ source, wasmUrl }) {
+    const { output, thread, workerUrl } = this.#options;
+    // Without shared memory WebKit's worklet stalls with this thread. A socket or stream handed over lives on it, and delivers from now on.
+    if (hasWorklet() && thread !== 'main' && (!source || typeof source === 'string')
+      && (output === 'worklet' || (output !== 'buffers' && (hasMemory() || !/^Apple/.test(navigator.vendor))))) {
+      if (this.#spawned === undefined) this.#spawned = spawn(workerUrl, wasmUrl);
+      if (this.#spawned) return this.#spawned.worker;
     }
-    const [worker, way] = await Promise.all([this.#worker ??= spawn(workerUrl, wasmUrl), this.open().worklet(workletUrl).catch(() => null)]);
-    return way && worker;
+    // The core tells a failure.
+    load(wasmUrl).catch(() => {});
+    return null;
+  }
+
+  /** Opens; whether there is a worklet to be fed from `worker`. @param {Worker | null} worker */
+  async ready(worker) {
+    const output = this.open();
+    if (!worker) return false;
+    const way = output.worklet(this.#options.workletUrl).catch(() => null);
+    if ((await this.#spawned?.alive) && (await way)) return true;
+    worker.terminate();
+    // After dismiss() it may be another's.
+    if (this.#spawned?.worker === worker) this.#spawned = null;
+    return false;
   }
 
   /** Lets it play to the output. @param {import('./core.js').Core | import('./remote.js').Remote} core */
@@ -68,7 +79,7 @@ export class Stage {
 
   /** Ends the worker. */
   dismiss() {
-    void this.#worker?.then((worker) => worker?.terminate());
-    this.#worker = null;
+    this.#spawned?.worker.terminate();
+    this.#spawned = undefined;
   }
 }

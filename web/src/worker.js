@@ -27,8 +27,7 @@ const plain = (detail) => {
 const take = ({ data: [load, method, ...args] }) => {
   switch (method) {
     case 'load':
-      // A failure is told by the core that needs it.
-      prepare(args[0]).catch(() => {});
+      prepare(args[0]).then(() => postMessage([null, true]), () => postMessage([null, false]));
       break;
     case 'attach':
       ring = new Ring(args[0]);
@@ -51,5 +50,5 @@ const take = ({ data: [load, method, ...args] }) => {
 // By its name, since a host's own worker may import the player.
 if (/** @type {any} */ (globalThis).name === 'seamcast' && !globalThis.document) {
   addEventListener('message', take);
-  postMessage(null);
+  postMessage([]);
 }

@@ -107,12 +107,12 @@ export default [
       const media = file(tools, 'noise', 'opus', { seconds: 2 });
       const mp3 = file(tools, 'noise', 'mp3', { seconds: 2 });
       const cuttings = tools.browserName === 'chromium' ? 20 : 5;
-      const { atOnce = 5, smallest = 1 } = tools;
+      const { atOnce = 5 } = tools;
       const run = async (n) => {
         const one = n % 3 === 2 ? mp3 : media;
         const rate = one === mp3 ? 44100 : 48000;
         // Piece sizes from single bytes to the whole file.
-        const source = { append: one.url, seed: 1000 + n, largest: [smallest, 16, 300, 4096, 1 << 20][n % 5] };
+        const source = { append: one.url, seed: 1000 + n, largest: [1, 16, 300, 4096, 1 << 20][n % 5] };
         const result = await listen(page, tools.site, `append-${n}`, { rate, options: { mode: 'complete', latency: 0.3 } }, source);
         steady(result, `cutting ${n}`);
         tools.seamless(one.reference(rate), result.recorded, { limit: 2e-4 }, `cutting ${n}`);

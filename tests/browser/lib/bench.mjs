@@ -49,16 +49,19 @@ export class Bench {
     const tools = {
       browserName, note, site: this.#site, machine: this.#machine, root: this.root,
       browser,
-      /** A page at `path` of the suite's site, or at a whole URL. Its errors fail the case unless `tolerate` matches them. */
-      page: async (path = '/bench/bench.html?isolated', { tolerate, ...options } = {}) => {
+      /**
+       * A page at `path` of the suite's site, or at a whole URL. Its errors fail the case unless `tolerate` matches them. Players
+       * have the worklet there by default, with shared memory; in WebKit, most of whose pages have none, buffers.
+       */
+      page: async (path = `/bench/bench.html?isolated${browserName === 'webkit' ? '&output=buffers' : ''}`, { tolerate, ...options } = {}) => {
         const opened = await browser();
         this.doing = 'opening a page';
         const page = await opened.page(options);
         pages.push({ page, tolerate });
         const url = new URL(path, this.#site.origin);
-        // The whole suite again with another output: SEAMCAST_OUTPUT=worklet, or worklet-port for one without shared memory.
+        // The whole suite again with another output: SEAMCAST_OUTPUT=buffers or worklet, or worklet-port for one without shared memory.
         const [output, way] = (process.env.SEAMCAST_OUTPUT ?? '').split('-');
-        if (output) url.searchParams.set('output', output);
+        if (output && !url.searchParams.has('output')) url.searchParams.set('output', output);
         if (way) url.searchParams.delete('isolated');
         this.doing = `loading ${url.pathname}`;
         await page.goto(url.href);

@@ -37,7 +37,8 @@ export async function visit(tools, url, { expected, more, worker = true }) {
   }
   const ways = findings.played.map(({ output, thread, underruns }) => `${output} from ${thread}${underruns > 0 ? `, ${underruns} underruns` : ''}`);
   if (existsSync(join(tools.plain, 'node_modules/seamcast/dist/player/worker.js'))) {
-    assert.equal(ways[1].split(',')[0], worker ? 'worklet from worker' : 'buffers from main', 'the way the player took when asked for a worker');
+    assert.equal(ways[0].split(',')[0], worker ? 'worklet from worker' : 'buffers from main', 'the way the player took by default');
+    assert.equal(ways[1].split(',')[0], 'buffers from main', 'the way the player took when asked for buffers');
   }
   const files = fetched.filter((line) => /\.wasm(\?|$)|work(er|let)/.test(line));
   tools.note(`${ways.join('; ')}\n${[...new Set(files)].join('\n')}`);

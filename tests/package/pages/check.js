@@ -49,8 +49,8 @@ export async function check({ Player, StreamDecoder }, url = new URLSearchParams
     const answer = await fetch(url);
     const decoded = await decodeAll(StreamDecoder, new Uint8Array(await answer.arrayBuffer()));
     const byDefault = await play(new Player({ mode: 'complete' }), url);
-    const inWorker = await play(new Player({ mode: 'complete', output: 'worklet', thread: 'worker' }), url);
-    Object.assign(globalThis, { findings: { decoded, played: [byDefault, inWorker] } });
+    const onPage = await play(new Player({ mode: 'complete', output: 'buffers' }), url);
+    Object.assign(globalThis, { findings: { decoded, played: [byDefault, onPage] } });
   } catch (error) {
     Object.assign(globalThis, { findings: { error: String(/** @type {Error} */ (error)?.stack ?? error) } });
   }
