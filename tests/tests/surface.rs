@@ -282,6 +282,44 @@ fn the_status_page_points_to_where_it_was_asked_for() {
     );
 }
 
+/// A body is of the type that its head says: when another source brings another
+/// codec, it is cut off, so that the listener asks again.
+#[test]
+fn a_body_ends_before_another_codec() {
+    let relay = Relay::with_config("");
+    let scratch = Scratch::new("codecs");
+    let file = scratch.file("a.mp3");
+    let noise = Pcm::noise(48_000, 2, 48_000, 0.3, 4);
+    encode(&noise, Encoding::Mp3(&["-b:a", "64k"]), &file).expect("encode");
+    let mp3 = std::fs::read(file).expect("file");
+    let source = |body: &[u8]| {
+        let mut socket = TcpStream::connect(relay.address).expect("connect");
+        let bearer = Relay::PASSWORD;
+        let head = format!("SOURCE /either HTTP/1.0\r\nAuthorization: Bearer {bearer}\r\n\r\n");
+        socket.write_all(head.as_bytes()).expect("head");
+        socket.write_all(body).expect("audio");
+        socket
+    };
+    let _first = source(&mp3);
+    let limit = Duration::from_secs(30);
+    relay.wait_for("/api/mounts/either", "\"state\":\"live\"", limit);
+    let mut listener = TcpStream::connect(relay.address).expect("connect");
+    let request = b"GET /either?from=start HTTP/1.1\r\nHost: x\r\n\r\n";
+    listener.write_all(request).expect("request");
+    relay.wait_for("/api/mounts/either", "\"listeners\":1", limit);
+    let _second = source(&opus());
+    let body = read_for(&mut listener, limit);
+    let holds = |what: &[u8]| body.windows(what.len()).any(|bytes| bytes == what);
+    assert!(holds(b"Content-Type: audio/mpeg"));
+    assert!(body.len() > mp3.len() && !holds(b"OggS"));
+    assert!(!body.ends_with(b"\r\n0\r\n\r\n"), "not complete");
+    let again = b"GET /either HTTP/1.0\r\n\r\n";
+    let mut listener = TcpStream::connect(relay.address).expect("connect");
+    listener.write_all(again).expect("request");
+    let body = read_for(&mut listener, Duration::from_secs(2));
+    assert!(String::from_utf8_lossy(&body).contains("Content-Type: audio/ogg"));
+}
+
 /// A title told before the audio is not undone by the stream's own comments.
 #[test]
 fn a_title_before_the_audio_stays() {

@@ -82,9 +82,7 @@ pub(crate) async fn play(relay: Arc<Relay>) {
         }
         blocks += 1;
     }
-    for feed in feeds.into_iter().flatten() {
-        let _ = feed.finish();
-    }
+    // Dropped, not finished: listeners are told that the relay restarts.
 }
 
 /// Feeds the mount unless somebody else does.

@@ -68,6 +68,8 @@ pub struct Session {
     half_closed: bool,
     /// Generation whose headers the listener has; 0 is none.
     generation: u32,
+    /// Whether that is in Ogg.
+    ogg: bool,
     /// Version of the tags it has; 0 is none.
     tags: u32,
     /// Chunk it expects next.
@@ -115,6 +117,7 @@ impl Session {
             pinged: false,
             half_closed: false,
             generation: 0,
+            ogg: false,
             tags: 0,
             next_seq: join.seq,
             reservoir: None,

@@ -113,6 +113,13 @@ impl Session {
                 });
             }
             if self.generation != chunk.generation.number {
+                let ogg = chunk.generation.config.container == "ogg";
+                let before = std::mem::replace(&mut self.ogg, ogg);
+                if self.generation != 0 && before != ogg && !self.framing.is_ws() {
+                    // A body is of one type: cut off, the listener asks again.
+                    self.close(now, close::GOING_AWAY, "the codec changed");
+                    return None;
+                }
                 if self.generation != 0 {
                     // Another source's frames: none before them is theirs.
                     self.reservoir = Some(0);
