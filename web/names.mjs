@@ -4,6 +4,6 @@
  */
 export const INTERNAL = [
   'age', 'attempts', 'backoff', 'begun', 'chunk', 'clockOffset', 'cut', 'dismiss', 'drain', 'emit', 'ending', 'fed', 'firstArrival', 'framed',
-  'frozen', 'horizon', 'lastArrival', 'lead', 'owned', 'plainNext', 'reached', 'report', 'resumePoint', 'room', 'run', 'schedule',
-  'session', 'setGain', 'starved', 'unpark', 'work',
+  'frozen', 'horizon', 'lastArrival', 'lead', 'owned', 'park', 'plainNext', 'reached', 'received', 'report', 'resumePoint', 'room', 'run', 'runs', 'schedule',
+  'session', 'setGain', 'starved', 'unpark', 'work', 'worth',
 ];

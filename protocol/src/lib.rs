@@ -11,6 +11,8 @@ pub mod control;
 
 /// WebSocket subprotocol of framed listeners.
 pub const LISTENER_SUBPROTOCOL: &str = "seamcast.v1";
+/// Media type of a response that holds what framed listeners get over a WebSocket.
+pub const LISTENER_MEDIA_TYPE: &str = "application/vnd.seamcast.v1";
 /// WebSocket subprotocol of sources.
 pub const SOURCE_SUBPROTOCOL: &str = "seamcast.source.v1";
 /// Ticks of media time in one second.

@@ -84,7 +84,7 @@ impl Peer {
 
     fn message(&mut self, bytes: &[u8], payloads: &[Vec<u8>]) -> Option<(usize, bool)> {
         match self.framing {
-            Framing::WsFramed | Framing::WsPlain => {
+            Framing::WsFramed | Framing::WsPlain | Framing::HttpFramed => {
                 let (len, at) = match *bytes.get(1)? {
                     126 => (u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?), 4),
                     short => (u16::from(short), 2),
@@ -93,7 +93,7 @@ impl Peer {
                 let message = bytes.get(at..end)?;
                 match bytes[0] {
                     0x81 => self.control(message),
-                    0x82 if self.framing == Framing::WsFramed => {
+                    0x82 if self.framing.is_framed() => {
                         let (header, payload) = Header::decode(message).expect("chunk");
                         self.chunk(payload, payloads);
                         assert_eq!(self.next, Some(header.seq + 1));
@@ -243,7 +243,7 @@ fn peers(fanout: &Fanout, mount: &Arc<MountShared>, random: &mut StdRng) -> Vec<
     let framings = [
         Framing::WsFramed,
         Framing::WsPlain,
-        Framing::WsFramed,
+        Framing::HttpFramed,
         Framing::HttpChunked,
         Framing::HttpRaw,
     ];
@@ -364,7 +364,7 @@ fn two_thousand_listeners_of_every_habit() {
             }
         }
         assert!(peer.pending.is_empty(), "the last message is whole");
-        assert_eq!(peer.closed, peer.framing.is_ws().then_some(4500));
+        assert_eq!(peer.closed, peer.framing.has_close().then_some(4500));
     }
     let counted = mount.stats.lag_chunks.load(Ordering::Relaxed);
     println!("{skipped} chunks skipped by {with_gaps} listeners, {counted} counted");

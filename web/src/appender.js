@@ -8,7 +8,7 @@ export class Appender {
   #queue = [];
   /** Those who wait for room. @type {(() => void)[]} */
   #waiting = [];
-  bytesReceived = 0;
+  received = 0;
   /** Bytes given to the engine, or dropped. */
   taken = 0;
   /** Whether `endOfStream()` was called and not yet passed on. */
@@ -21,7 +21,7 @@ export class Appender {
 
   /** @param {Uint8Array} bytes */
   push(bytes) {
-    this.bytesReceived += bytes.length;
+    this.received += bytes.length;
     this.#queue.push(bytes);
   }
 
@@ -41,7 +41,7 @@ export class Appender {
   /** Forgets what is held; nobody is left waiting. */
   drop() {
     this.ending = false;
-    this.taken = this.bytesReceived;
+    this.taken = this.received;
     this.#queue = [];
     for (const resolve of this.#waiting.splice(0)) resolve();
   }

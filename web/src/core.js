@@ -34,7 +34,7 @@ const UNPLAYABLE_MS = 15_000;
  * @property {number} starved Frames for which blocks came late amid a programme.
  * @property {number} frame Where the audio thread should be.
  * @property {number} reached Where it has been seen.
- * @property {boolean} running
+ * @property {boolean} runs
  * @property {(engine: Engine) => void} schedule
  * @property {(frame?: number) => void} cancel Silences what starts at or after a frame, the present one by default.
  * @property {(cut?: boolean) => void} finish
@@ -55,13 +55,13 @@ const UNPLAYABLE_MS = 15_000;
  * @property {boolean} framed
  * @property {[number, number]} seekable
  * @property {number | null} age
- * @property {number} bytesReceived
+ * @property {number} received
  * @property {import('./engine.js').EngineStats} stats
  */
 
 /** What there is to know when there is nothing. @type {State} */
 export const NOTHING = {
-  frame: 0, time: 0, start: Infinity, end: 0, framed: false, seekable: [0, 0], age: null, bytesReceived: 0,
+  frame: 0, time: 0, start: Infinity, end: 0, framed: false, seekable: [0, 0], age: null, received: 0,
   stats: {
     underrunEvents: 0, underrunDuration: 0, totalDuration: 0, averageLatency: 0, jitterBufferDelay: 0,
     jitterBufferTargetDelay: 0, arrivalRate: 0, arrivalSpreadP95: 0, startupDelay: 0, predictedSafeStart: 0, prebuffer: 0,
@@ -174,7 +174,7 @@ export class Core {
 
   /** Whether the context runs. @param {boolean} is */
   running(is) {
-    if (this.#sink) this.#sink.running = is;
+    if (this.#sink) this.#sink.runs = is;
     this.run();
   }
 
@@ -254,7 +254,7 @@ export class Core {
       framed: this.#link?.framed ?? false,
       seekable: this.#link?.session.seekable ?? [0, 0],
       age: this.#link?.age(time) ?? null,
-      bytesReceived: this.#bytes,
+      received: this.#bytes,
       stats: engine?.stats(at) ?? NOTHING.stats,
     };
   }
@@ -282,7 +282,7 @@ export class Core {
     try {
       work();
     } catch (cause) {
-      this.#fail(failure(cause, 'decode', 'the engine failed', { remedy: 'reload the page and report the stream' }));
+      this.#fail(failure(cause, 'decode', 'the engine failed'));
     }
   }
 
@@ -377,7 +377,7 @@ export class Core {
   }
 
   get #bytes() {
-    return this.#link?.bytesReceived ?? this.#appender.bytesReceived;
+    return this.#link?.received ?? this.#appender.received;
   }
 
   #unplayable() {
@@ -390,7 +390,9 @@ export class Core {
     if (!link) return;
     const t = now();
     const told = this.#told;
-    const waits = !engine.full() && this.#wants;
+    const full = engine.full();
+    const waits = !full && this.#wants;
+    if (full && !this.#wants) link.park();
     const due = t - told.report >= REPORT_MS;
     if (due || (waits && link.state === 'parked')) {
       const { time, end, stats } = this.state();

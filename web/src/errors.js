@@ -11,16 +11,16 @@ export const SRC_NOT_SUPPORTED = 4;
 /** @type {Record<Reason, [code: 1 | 2 | 3 | 4, remedy: string]>} */
 const REASONS = {
   aborted: [ABORTED, 'set src again to start over'],
-  unreachable: [NETWORK, 'check the address, that the server runs, and on an https page use https or wss'],
+  unreachable: [NETWORK, 'check the address and the server; an https page needs https or wss'],
   connection_lost: [NETWORK, 'call play() to try again, or allow more reconnect attempts'],
-  refused: [NETWORK, 'the server closed the connection for good; its message says why'],
+  refused: [NETWORK, 'its message says why'],
   mount_not_found: [SRC_NOT_SUPPORTED, 'check the mount name, or start its source and call play()'],
-  http_status: [NETWORK, 'open the address in a browser tab to see what the server says'],
-  bad_message: [NETWORK, 'server and player differ in protocol version; update both'],
+  http_status: [NETWORK, 'open the address in a tab to see why'],
+  bad_message: [NETWORK, 'update server and player'],
   unsupported_media: [SRC_NOT_SUPPORTED, 'send Ogg/Opus or MP3'],
-  decode: [DECODE, 'the stream holds no playable Ogg/Opus or MP3; check the encoder'],
+  decode: [DECODE, 'reload the page and report the stream'],
   wasm: [SRC_NOT_SUPPORTED, "serve player.wasm beside the script or pass wasmUrl, and allow 'wasm-unsafe-eval' in the page's CSP"],
-  no_audio: [SRC_NOT_SUPPORTED, 'this browser has no Web Audio; use an <audio> element'],
+  no_audio: [SRC_NOT_SUPPORTED, 'use an <audio> element'],
 };
 
 /** What `player.error` and rejected promises hold. */
@@ -28,11 +28,10 @@ export class PlayerError extends Error {
   /**
    * @param {Reason} reason
    * @param {string} detail What happened, with the values.
-   * @param {{cause?: unknown, remedy?: string}} [more]
+   * @param {{cause?: unknown}} [more]
    */
-  constructor(reason, detail, more = {}) {
-    const [code, usual] = REASONS[reason];
-    const { remedy = usual } = more;
+  constructor(reason, detail, more) {
+    const [code, remedy] = REASONS[reason];
     super(`${detail}: ${remedy}`, more);
     this.name = /** @type {const} */ ('PlayerError');
     this.code = code;
@@ -44,11 +43,11 @@ export class PlayerError extends Error {
 
 /**
  * What was thrown, as one of ours.
- * @param {any} cause @param {Reason} reason @param {string} what What failed. @param {{remedy?: string}} [more]
+ * @param {any} cause @param {Reason} reason @param {string} what What failed.
  * @returns {PlayerError}
  */
-export const failure = (cause, reason, what, more) =>
-  cause instanceof PlayerError ? cause : new PlayerError(reason, `${what} (${cause?.message ?? cause})`, { cause, ...more });
+export const failure = (cause, reason, what) =>
+  cause instanceof PlayerError ? cause : new PlayerError(reason, `${what} (${cause?.message ?? cause})`, { cause });
 
 /** A DOMException where there is one; Node 20 has it too.
  * @param {string} message @param {string} name */

@@ -5,7 +5,7 @@ export type PlayerErrorReason =
 
 /** What `player.error` holds and what promises are rejected with. */
 export class PlayerError extends Error {
-  constructor(reason: PlayerErrorReason, detail: string, more?: { cause?: unknown; remedy?: string });
+  constructor(reason: PlayerErrorReason, detail: string, more?: { cause?: unknown });
   readonly name: 'PlayerError';
   /** As in `MediaError`: 1 aborted, 2 network, 3 decode, 4 source not supported. */
   readonly code: 1 | 2 | 3 | 4;

@@ -34,9 +34,11 @@ export class Link {
   session = new Session();
   /** Whether the open connection speaks `seamcast.v1`. */
   framed = false;
-  /** @type {'connecting' | 'open' | 'retrying' | 'parked' | 'done'} */
-  state = 'connecting';
-  bytesReceived = 0;
+  /** Whether it only listens: over HTTP. */
+  #mute = false;
+  /** @type {'idle' | 'open' | 'retrying' | 'parked'} */
+  state = 'idle';
+  received = 0;
   /** When media first and last came, ms; 0: never. */
   firstArrival = 0;
   lastArrival = 0;
@@ -92,9 +94,9 @@ export class Link {
   /** @param {string} [from] Where to join; by default where the last connection ended. */
   connect(from) {
     this.#disconnect();
-    this.state = 'connecting';
+    this.state = 'idle';
     const handlers = {
-      open: (/** @type {boolean} */ framed) => this.#opened(framed),
+      open: (/** @type {boolean} */ framed, mute = false) => this.#opened(framed, mute),
       bytes: (/** @type {Uint8Array} */ bytes) => this.#receive(bytes),
       text: (/** @type {string} */ message) => this.#whenReady((engine) => this.#control(message, engine)),
       close: (/** @type {import('./transport.js').Closed} */ closed) => this.#whenReady((engine) => this.#closed(closed, engine)),
@@ -108,7 +110,7 @@ export class Link {
 
   close() {
     this.#disconnect();
-    this.state = 'done';
+    this.state = 'idle';
     this.#early = [];
     globalThis.removeEventListener?.('online', this.#onOnline);
   }
@@ -138,10 +140,11 @@ export class Link {
 
   /* ── What comes ──────────────────────────────────────────────────── */
 
-  /** @param {boolean} framed */
-  #opened(framed) {
+  /** @param {boolean} framed @param {boolean} mute */
+  #opened(framed, mute) {
     this.state = 'open';
     this.framed = this.#dialect = framed;
+    this.#mute = mute;
     this.lastArrival = now();
     if (framed) this.#askTime();
   }
@@ -149,18 +152,15 @@ export class Link {
   /** @param {Uint8Array} bytes @returns {void | Promise<void>} */
   #receive(bytes) {
     const at = now();
-    this.bytesReceived += bytes.length;
+    this.received += bytes.length;
     this.firstArrival ||= at;
     this.lastArrival = at;
     this.#whenReady((engine) => this.#media(bytes, at, engine));
     // Held back until the module is there, so that a fast server cannot fill memory.
     if (!this.#engine) return new Promise((resolve) => void this.#early.push(resolve));
     if (!this.#engine.full()) return undefined;
-    if (this.framed && typeof this.#source === 'string') {
-      // A socket cannot be held back: it is left, and joined again at the same chunk.
-      this.#disconnect();
-      this.state = 'parked';
-    }
+    // A socket cannot be held back.
+    if (!this.#mute) this.park();
     return this.#host.room();
   }
 
@@ -247,10 +247,10 @@ export class Link {
   }
 
   /** @param {import('./transport.js').Closed} closed @param {Engine} engine */
-  #closed({ error, retry }, engine) {
+  #closed({ error, worth }, engine) {
     this.#connection = null;
     if (this.#ended || !error) {
-      this.state = 'done';
+      this.state = 'idle';
       this.#end(engine);
       return;
     }
@@ -258,19 +258,19 @@ export class Link {
     if (!this.#rejoining) this.#lostAt = now();
     // An address that has never delivered is more likely wrong than down for the moment;
     // a mount that has just played is more likely waiting for its source than gone.
-    const worthwhile = this.bytesReceived
-      ? retry || (error.reason === 'mount_not_found' && now() - this.#lostAt < MOUNT_GONE_MS)
-      : retry && (this.#backoff?.attempts ?? 0) < FIRST_ATTEMPTS;
+    const worthwhile = this.received
+      ? worth || (error.reason === 'mount_not_found' && now() - this.#lostAt < MOUNT_GONE_MS)
+      : worth && (this.#backoff?.attempts ?? 0) < FIRST_ATTEMPTS;
     const delay = worthwhile ? this.#backoff?.next(this.#goaway?.after_ms) : null;
     if (delay === null || delay === undefined) {
-      this.state = 'done';
+      this.state = 'idle';
       this.#host.lost(error);
       return;
     }
     this.state = 'retrying';
     this.#rejoining = true;
     this.#recovered = false;
-    if (!this.framed && this.bytesReceived) engine.gap();
+    if (!this.framed && this.received) engine.gap();
     this.#host.emit('reconnecting', { attempt: this.#backoff?.attempts, delayMs: delay, cause: error });
     this.#timer = setTimeout(() => this.connect(), delay);
   }
@@ -281,9 +281,16 @@ export class Link {
   seek(to) {
     const from = to === 'live' ? to : Math.max(0, to - PRE_ROLL).toFixed(3);
     this.#ended = false;
-    this.seeking = this.state === 'open';
+    this.seeking = this.state === 'open' && !this.#mute;
     if (this.seeking) this.#send('seek', { from });
     else this.connect(from);
+  }
+
+  /** Leaves a connection of which nothing is wanted for now: it is joined again at the same chunk. */
+  park() {
+    if (!this.framed || typeof this.#source !== 'string' || this.state !== 'open') return;
+    this.#disconnect();
+    this.state = 'parked';
   }
 
   /** A parked connection is made again once little is left. @param {number} depth Seconds held. */

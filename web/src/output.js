@@ -5,6 +5,7 @@
  */
 import { Clock, now } from './clock.js';
 import { PlayerError } from './errors.js';
+import { inFirefox } from './firefox.js';
 import { memory as share } from './memory.js';
 
 /** Time constant of volume changes, seconds: short enough to feel immediate, long enough not to click. */
@@ -71,12 +72,12 @@ export class Output {
     this.node.connect(this.context.destination);
   }
 
-  get running() {
+  get runs() {
     return this.context.state === 'running';
   }
 
   // A context tells this itself.
-  set running(_) {}
+  set runs(_) {}
 
   /** The context's last reading, in frames. */
   get reached() {
@@ -85,7 +86,7 @@ export class Output {
 
   /** The context's present frame. */
   get frame() {
-    return Math.round(this.#clock.at(this.context.currentTime * 1000, this.running) * this.rate / 1000);
+    return Math.round(this.#clock.at(this.context.currentTime * 1000, this.runs) * this.rate / 1000);
   }
 
   /** The frame at which a cut made now can take place. */
@@ -99,7 +100,7 @@ export class Output {
    */
   get delay() {
     const { context } = this;
-    return (context.baseLatency || 0) + (/Firefox/.test(globalThis.navigator?.userAgent) ? 0 : context.outputLatency || 0);
+    return (context.baseLatency || 0) + (inFirefox() ? 0 : context.outputLatency || 0);
   }
 
   /* ── Blocks ──────────────────────────────────────────────────────── */
@@ -121,7 +122,7 @@ export class Output {
     });
     this.#reader.port.postMessage(port2, [port2]);
     this.#reader.connect(this.node);
-    return { rate, channels, memory, port, running: this.running };
+    return { rate, channels, memory, port, runs: this.runs };
   }
 
   /** @param {import('./engine.js').Engine} engine */
@@ -160,7 +161,7 @@ export class Output {
   /** @param {number} gain */
   setGain(gain) {
     const { gain: param } = this.node;
-    if (this.running) param.setTargetAtTime(gain, this.context.currentTime, FADE);
+    if (this.runs) param.setTargetAtTime(gain, this.context.currentTime, FADE);
     else param.value = gain;
   }
 
@@ -172,12 +173,12 @@ export class Output {
     // A blocked resume() stays pending rather than failing.
     await Promise.race([this.context.resume().catch(() => {}), sleep(gesture ? LONGER_MS : PATIENCE_MS)]);
     if (!this.#way) await this.settled();
-    return this.running;
+    return this.runs;
   }
 
   /** Watches a clock that has begun; nothing is late of one that has not, and what is to be heard may begin with it. */
   async settled() {
-    if (this.running) await (this.#settled ??= this.reached > MOVES && this.#settle());
+    if (this.runs) await (this.#settled ??= this.reached > MOVES && this.#settle());
   }
 
   /** A late clock is known by its leaps: it is believed once it has gone evenly for a while. */
@@ -197,7 +198,7 @@ export class Output {
   frozen(needed) {
     const { frame } = this;
     const wall = now();
-    if (!needed || !this.running || frame !== this.#moved.frame) this.#moved = { frame, at: wall };
+    if (!needed || !this.runs || frame !== this.#moved.frame) this.#moved = { frame, at: wall };
     return this.owned && wall - this.#moved.at > FROZEN_MS;
   }
 

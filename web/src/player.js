@@ -305,11 +305,11 @@ export class Player extends EventTarget {
 
   /** @returns {import('./index.js').PlayerStats} */
   getStats() {
-    const { time, end, bytesReceived, stats } = this.#state();
+    const { time, end, received, stats } = this.#state();
     const remote = this.#core instanceof Remote;
     return {
       ...stats,
-      bufferDepth: end - time, bytesReceived, outputLatency: this.#stage.output?.delay ?? 0,
+      bufferDepth: end - time, bytesReceived: received, outputLatency: this.#stage.output?.delay ?? 0,
       output: remote ? 'worklet' : 'buffers', thread: remote ? 'worker' : 'main',
     };
   }

@@ -72,12 +72,12 @@ export class Remote {
     // Until now it was for `alive` to tell.
     this.#worker.onerror = (event) => {
       event.preventDefault();
-      this.#tell('fail', { error: new PlayerError('decode', `the worker failed (${event.message})`, { remedy: 'reload the page and report the stream' }) });
+      this.#tell('fail', { error: new PlayerError('decode', `the worker failed (${event.message})`) });
     };
     const way = await output.worklet(url);
     if (!output.fed) this.call('attach', way);
     output.fed = true;
-    this.call('running', output.running);
+    this.call('running', output.runs);
   }
 
   /** @param {string} method @param {any[]} args */

@@ -5,7 +5,7 @@ import { ANEW, BLOCK, CANCEL, COMMANDS, DONE } from './memory.js';
 
 const QUANTUM = 128;
 
-/** @typedef {{rate: number, channels: number, port: MessagePort, memory: import('./memory.js').Memory | null, running: boolean}} Way */
+/** @typedef {{rate: number, channels: number, port: MessagePort, memory: import('./memory.js').Memory | null, runs: boolean}} Way */
 
 export class Ring {
   lead = 0.05;
@@ -24,10 +24,10 @@ export class Ring {
   #port;
 
   /** @param {Way} way */
-  constructor({ rate, channels, port, memory, running }) {
+  constructor({ rate, channels, port, memory, runs }) {
     this.rate = rate;
     this.channels = channels;
-    this.running = running;
+    this.runs = runs;
     // A port may stall together with the main thread (WebKit): what was sent before has to last.
     this.horizon = memory ? 3 : 6;
     this.#port = port;
@@ -53,7 +53,7 @@ export class Ring {
       // Nothing to be guessed: what is rendered next.
       return this.reached;
     }
-    return Math.round(this.#clock.at(this.reached / this.rate * 1000, this.running) * this.rate / 1000);
+    return Math.round(this.#clock.at(this.reached / this.rate * 1000, this.runs) * this.rate / 1000);
   }
 
   /** @param {import('./engine.js').Engine} engine */

@@ -1,19 +1,22 @@
 // @ts-check
 /**
- * Gets bytes from a WebSocket, a fetch response or a stream, one connection at
+ * Gets bytes or messages from a WebSocket, a fetch response or a stream, one connection at
  * a time. Knows nothing of media, retries nothing: the player decides.
  */
 import { PlayerError, failure, toBytes } from './errors.js';
+import { inFirefox } from './firefox.js';
+import { BINARY, CLOSE, TEXT, frame } from './frames.js';
 import { isSocket } from './options.js';
 import { SUBPROTOCOL } from './session.js';
 
 /**
  * @typedef {object} Closed
  * @property {PlayerError | null} error Null when the stream ended as it should.
- * @property {boolean} retry Whether connecting again makes sense.
+ * @property {boolean} worth Whether connecting again makes sense.
  *
  * @typedef {object} Handlers
- * @property {(framed: boolean) => void} open `framed`: `seamcast.v1` messages follow, otherwise plain stream bytes.
+ * @property {(framed: boolean, mute?: boolean) => void} open `framed`: `seamcast.v1` messages follow, otherwise plain stream bytes. `mute`: over
+ *   HTTP, where nothing can be sent.
  * @property {(bytes: Uint8Array) => void | Promise<void>} bytes A returned promise holds reading back, where the transport can.
  * @property {(message: string) => void} text
  * @property {(closed: Closed) => void} close Last call, exactly once unless `close()` was called.
@@ -32,10 +35,10 @@ const CODE_NO_FORMAT = 4515;
 const HTTP_RETRY = [408, 425, 429, 500, 502, 503, 504];
 
 /** @type {Closed} */
-const AS_IT_SHOULD = { error: null, retry: false };
+const AS_IT_SHOULD = { error: null, worth: false };
 
-/** @param {import('./index.js').PlayerErrorReason} reason @param {string} detail @param {boolean} [retry] @returns {Closed} */
-const closedBy = (reason, detail, retry = false) => ({ error: new PlayerError(reason, detail), retry });
+/** @param {import('./index.js').PlayerErrorReason} reason @param {string} detail @param {boolean} [worth] @returns {Closed} */
+const closedBy = (reason, detail, worth = false) => ({ error: new PlayerError(reason, detail), worth });
 
 /**
  * What a WebSocket close means.
@@ -61,6 +64,11 @@ export function closedByStatus(status, url) {
   return closedBy(missing ? 'mount_not_found' : 'http_status', `the server answered ${status} for ${url}`, HTTP_RETRY.includes(status));
 }
 
+/** What a mount answers a GET that accepts it with: the messages of `seamcast.v1` as they would come over a socket. */
+const MEDIA_TYPE = `application/vnd.${SUBPROTOCOL}`;
+/** Whether it did so far. */
+let answered = true;
+
 /**
  * @param {string} url
  * @param {Handlers} on
@@ -70,7 +78,13 @@ export function closedByStatus(status, url) {
 export function open(url, on, framed = null) {
   // What no request can be made of is told by it.
   if (!url.startsWith('ws')) return reading(url, on);
-  return socket(framed === false ? new WebSocket(url) : new WebSocket(url, SUBPROTOCOL), on, { url, plainNext: framed === null });
+  const dial = () => socket(framed === false ? new WebSocket(url) : new WebSocket(url, SUBPROTOCOL), on, { url, plainNext: framed === null });
+  // Firefox carries a worker's sockets over the main thread, which may be busy, but not what it fetches.
+  if (framed === false || globalThis.document || !answered || !inFirefox()) return dial();
+  let connection = reading(url, on, () => {
+    connection = dial();
+  });
+  return { send: (message) => connection.send(message), close: () => connection.close() };
 }
 
 /**
@@ -121,8 +135,6 @@ function socket(ws, on, { url, plainNext = false } = {}) {
     s.addEventListener('message', ({ data: message }) => {
       if (typeof message === 'string') on.text(message);
       else if (message instanceof ArrayBuffer) void on.bytes(new Uint8Array(message));
-      // A socket handed over may have queued blobs before its binaryType was set.
-      else if (message instanceof Blob) void message.arrayBuffer().then((b) => signal.aborted || on.bytes(new Uint8Array(b)));
     }, { signal });
     s.addEventListener('close', ({ code, reason }) => void closed(code, reason), { signal });
   };
@@ -153,45 +165,73 @@ async function whyRefused(url, signal) {
 
 /**
  * Reads what an address answers, or a stream, to its end, no faster than the handler takes it.
- * @param {string | ReadableStream<Uint8Array>} source @param {Handlers} on
+ * @param {string | ReadableStream<Uint8Array>} source
+ * @param {Handlers} on
+ * @param {() => void} [otherwise] The messages of a socket's address are wanted: called where they do not come so.
  * @returns {Connection}
  */
-function reading(source, on) {
+function reading(source, on, otherwise) {
   const abort = new AbortController();
-  void pump(source, on, abort.signal);
+  pump(source, on, abort.signal, otherwise).catch((cause) => on.close({ error: failure(cause, 'unreachable', 'cannot connect'), worth: false }));
   return { send() {}, close: () => abort.abort() };
 }
 
-/** @param {string | ReadableStream<Uint8Array>} source @param {Handlers} on @param {AbortSignal} signal */
-async function pump(source, on, signal) {
+/** @param {string | ReadableStream<Uint8Array>} source @param {Handlers} on @param {AbortSignal} signal @param {() => void} [otherwise] */
+async function pump(source, on, signal, otherwise) {
   /** @param {Closed} closed */
   const close = (closed) => void (signal.aborted || on.close(closed));
-  /** @type {ReadableStreamDefaultReader<Uint8Array>} */
+  const framed = Boolean(otherwise);
+  /** @type {ReadableStreamDefaultReader<Uint8Array> | undefined} */
   let reader;
+  const stop = () => void reader?.cancel().catch(() => {});
+  signal.addEventListener('abort', stop);
   try {
     let stream = source;
     if (typeof stream === 'string') {
-      const { ok, status, body } = await fetch(stream, { signal, cache: 'no-store' });
+      const { ok, status, headers, body } = await fetch(stream.replace(/^ws/, 'http'), { signal, cache: 'no-store', headers: { Accept: framed ? MEDIA_TYPE : '*/*' } });
+      if (framed && headers.get('content-type') !== MEDIA_TYPE) {
+        answered = !ok;
+        await body?.cancel();
+        throw null;
+      }
       if (!ok || !body) return close(closedByStatus(status, stream));
       stream = body;
     }
     if (signal.aborted) return;
-    on.open(false);
+    on.open(framed, framed);
     reader = stream.getReader();
-  } catch (cause) {
-    const retry = typeof source === 'string';
-    return close({ error: retry ? failure(cause, 'unreachable', `cannot fetch ${source}`) : failure(cause, 'aborted', 'the stream is locked by another reader'), retry });
-  }
-  signal.addEventListener('abort', () => void reader.cancel().catch(() => {}), { once: true });
-  try {
+    /** @type {Uint8Array} */
+    let held = new Uint8Array();
     for (;;) {
       const { done, value } = await reader.read();
       if (signal.aborted) return;
-      if (done) return close(AS_IT_SHOULD);
-      await on.bytes(toBytes(value, 'srcObject'));
+      if (done) return close(framed ? closedBySocket(1006, '', true) : AS_IT_SHOULD);
+      const bytes = toBytes(value, 'srcObject');
+      if (!framed) {
+        await on.bytes(bytes);
+        continue;
+      }
+      const all = new Uint8Array(held.length + bytes.length);
+      all.set(held);
+      all.set(bytes, held.length);
+      held = all;
+      for (let next; (next = frame(held));) {
+        const [kind, payload] = next;
+        held = next[2];
+        if (kind === BINARY) await on.bytes(payload);
+        if (signal.aborted) return;
+        if (kind === TEXT) on.text(new TextDecoder().decode(payload));
+        if (kind === CLOSE) return close(closedBySocket(payload[0] << 8 | payload[1], new TextDecoder().decode(payload.subarray(2)), true));
+      }
     }
   } catch (cause) {
-    const retry = !(cause instanceof TypeError && /takes a/.test(cause.message));
-    close({ error: failure(cause, retry ? 'connection_lost' : 'unsupported_media', 'the stream broke'), retry });
+    if (otherwise && !reader) return signal.aborted || otherwise();
+    const wrong = cause instanceof PlayerError || /takes a/.test(/** @type {any} */ (cause)?.message);
+    /** @type {[import('./index.js').PlayerErrorReason, string]} */
+    const [reason, what] = reader ? [wrong ? 'unsupported_media' : 'connection_lost', 'the stream broke']
+      : typeof source === 'string' ? ['unreachable', `cannot fetch ${source}`] : ['aborted', 'the stream is locked by another reader'];
+    close({ error: failure(cause, reason, what), worth: !wrong && reason !== 'aborted' });
+  } finally {
+    stop();
   }
 }

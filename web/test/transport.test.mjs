@@ -28,8 +28,8 @@ async function serving(handler, use) {
 }
 
 test('close codes say whether to come back', () => {
-  for (const code of [1001, 1006, 1011, 1012, 1013, 4000, 4001, 4003, 4499]) assert.equal(closedBySocket(code, '', true).retry, true, `${code}`);
-  for (const code of [1002, 1003, 1008, 4501, 4502, 4504, 4509, 4515, 4999]) assert.equal(closedBySocket(code, '', true).retry, false, `${code}`);
+  for (const code of [1001, 1006, 1011, 1012, 1013, 4000, 4001, 4003, 4499]) assert.equal(closedBySocket(code, '', true).worth, true, `${code}`);
+  for (const code of [1002, 1003, 1008, 4501, 4502, 4504, 4509, 4515, 4999]) assert.equal(closedBySocket(code, '', true).worth, false, `${code}`);
   assert.equal(closedBySocket(4500, '', true).error, null);
   assert.equal(closedBySocket(1000, '', true).error, null);
   assert.equal(closedBySocket(4504, 'nothing at /x', true).error?.reason, 'mount_not_found');
@@ -39,8 +39,8 @@ test('close codes say whether to come back', () => {
 });
 
 test('statuses say whether to come back', () => {
-  for (const status of [429, 500, 502, 503, 504]) assert.equal(closedByStatus(status, 'x').retry, true, `${status}`);
-  for (const status of [400, 401, 403, 404, 410]) assert.equal(closedByStatus(status, 'x').retry, false, `${status}`);
+  for (const status of [429, 500, 502, 503, 504]) assert.equal(closedByStatus(status, 'x').worth, true, `${status}`);
+  for (const status of [400, 401, 403, 404, 410]) assert.equal(closedByStatus(status, 'x').worth, false, `${status}`);
   assert.equal(closedByStatus(404, 'x').error?.reason, 'mount_not_found');
   assert.equal(closedByStatus(503, 'x').error?.code, 2);
 });
@@ -49,7 +49,7 @@ test('an http stream arrives whole and ends', async () => {
   await serving((_, response) => { response.write(Buffer.from([1, 2])); response.end(Buffer.from([3])); }, async (url) => {
     const { seen, closed, handlers } = recorder();
     open(url, handlers);
-    assert.deepEqual(await closed, { error: null, retry: false });
+    assert.deepEqual(await closed, { error: null, worth: false });
     assert.deepEqual(seen, { opens: [false], bytes: [1, 2, 3] });
   });
 });
@@ -58,8 +58,8 @@ test('a missing mount is named', async () => {
   await serving((_, response) => { response.statusCode = 404; response.end(); }, async (url) => {
     const { closed, handlers } = recorder();
     open(url, handlers);
-    const { error, retry } = await closed;
-    assert.deepEqual([error?.reason, retry, error?.detail.includes('404')], ['mount_not_found', false, true]);
+    const { error, worth } = await closed;
+    assert.deepEqual([error?.reason, worth, error?.detail.includes('404')], ['mount_not_found', false, true]);
   });
 });
 
@@ -67,16 +67,16 @@ test('a connection cut in the middle is lost, not ended', async () => {
   await serving((_, response) => { response.write(Buffer.from([1])); setTimeout(() => response.socket.destroy(), 30); }, async (url) => {
     const { closed, handlers } = recorder();
     open(url, handlers);
-    const { error, retry } = await closed;
-    assert.deepEqual([error?.reason, retry], ['connection_lost', true]);
+    const { error, worth } = await closed;
+    assert.deepEqual([error?.reason, worth], ['connection_lost', true]);
   });
 });
 
 test('nobody listening is unreachable', async () => {
   const { closed, handlers } = recorder();
   open('http://127.0.0.1:1/a', handlers);
-  const { error, retry } = await closed;
-  assert.deepEqual([error?.reason, retry], ['unreachable', true]);
+  const { error, worth } = await closed;
+  assert.deepEqual([error?.reason, worth], ['unreachable', true]);
 });
 
 test('an address of another scheme, to which a server may send us, is told', async () => {
@@ -112,8 +112,8 @@ test('a stream of something else is said to be one', async () => {
   const stream = new ReadableStream({ start(c) { c.enqueue('text'); c.close(); } });
   const { closed, handlers } = recorder();
   attach(stream, handlers);
-  const { error, retry } = await closed;
-  assert.deepEqual([error?.reason, retry], ['unsupported_media', false]);
+  const { error, worth } = await closed;
+  assert.deepEqual([error?.reason, worth], ['unsupported_media', false]);
   assert.match(error?.message ?? '', /got "text"/);
 });
 

@@ -257,7 +257,7 @@ pub struct ListenerInfo {
     pub peer: SocketAddr,
     /// Its `User-Agent`.
     pub user_agent: String,
-    /// `http`, `icy`, `ws` or `seamcast.v1`.
+    /// `http`, `icy`, `ws`, `seamcast.v1` or `seamcast.v1+http`.
     pub transport: &'static str,
     /// Seconds since it joined.
     pub connected_secs: f64,

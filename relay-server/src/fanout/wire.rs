@@ -19,6 +19,9 @@ pub enum Framing {
     WsPlain,
     /// WebSocket with the `seamcast.v1` subprotocol.
     WsFramed,
+    /// HTTP response body that is what [`Framing::WsFramed`] sends after the handshake, up to its close
+    /// frame: for those whose sockets are slower than what they fetch.
+    HttpFramed,
 }
 
 impl Framing {
@@ -29,7 +32,12 @@ impl Framing {
 
     /// Whether the peer understands JSON control messages.
     pub const fn is_framed(self) -> bool {
-        matches!(self, Self::WsFramed)
+        matches!(self, Self::WsFramed | Self::HttpFramed)
+    }
+
+    /// Whether what is sent are frames of RFC 6455, so that a close frame says how it ends.
+    pub const fn has_close(self) -> bool {
+        self.is_ws() || self.is_framed()
     }
 
     /// Name for statistics.
@@ -39,6 +47,7 @@ impl Framing {
             Self::HttpIcy { .. } => "icy",
             Self::WsPlain => "ws",
             Self::WsFramed => "seamcast.v1",
+            Self::HttpFramed => "seamcast.v1+http",
         }
     }
 }
@@ -198,7 +207,7 @@ impl Wire {
     pub fn prefix(&self, framing: Framing) -> &[u8] {
         let [first, _] = self.slices(framing);
         match framing {
-            Framing::WsFramed => &first[..first.len() - self.payload().len()],
+            Framing::WsFramed | Framing::HttpFramed => &first[..first.len() - self.payload().len()],
             _ => first,
         }
     }
@@ -218,7 +227,9 @@ impl Wire {
         let at = |at: u8| usize::from(at);
         let payload = at(self.payload_at);
         match framing {
-            Framing::WsFramed => [&self.bytes[at(self.framed_at)..self.bytes.len() - 2], &[]],
+            Framing::WsFramed | Framing::HttpFramed => {
+                [&self.bytes[at(self.framed_at)..self.bytes.len() - 2], &[]]
+            }
             Framing::WsPlain => [&self.bytes[..at(self.http_at)], self.payload()],
             Framing::HttpChunked if self.payload().is_empty() => [&[], &[]],
             Framing::HttpChunked => [
@@ -259,6 +270,7 @@ mod tests {
             let mut message = header().encode().to_vec();
             message.extend_from_slice(&payload);
             assert_eq!(joined(Framing::WsFramed), binary_frame(&message));
+            assert_eq!(joined(Framing::HttpFramed), binary_frame(&message));
             for framing in [Framing::HttpRaw, Framing::HttpChunked, Framing::WsPlain] {
                 let begin = [wire.prefix(framing), &payload].concat();
                 assert!(joined(framing).starts_with(&begin));

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
-use seamcast_protocol::{LISTENER_SUBPROTOCOL, SOURCE_SUBPROTOCOL};
+use seamcast_protocol::{LISTENER_MEDIA_TYPE, LISTENER_SUBPROTOCOL, SOURCE_SUBPROTOCOL};
 use sha1::{Digest, Sha1};
 
 use super::{Connection, api, error, method_not_allowed, pages, policy};
@@ -161,6 +161,7 @@ async fn get(connection: &Connection, path: &str, request: &Parts) -> Response {
             Framing::WsFramed
         }
         (Some(_), _) => Framing::WsPlain,
+        (None, _) if wants_frames(headers) => Framing::HttpFramed,
         (None, _) if icy && codec(&mount) == "mp3" => Framing::HttpIcy {
             interval: ICY_INTERVAL,
         },
@@ -175,7 +176,7 @@ async fn get(connection: &Connection, path: &str, request: &Parts) -> Response {
         }
     };
     if request.method == Method::HEAD {
-        return head_only(&mount);
+        return head_only(&mount, framing);
     }
     listener.agent = headers
         .get(header::USER_AGENT)
@@ -194,6 +195,14 @@ async fn get(connection: &Connection, path: &str, request: &Parts) -> Response {
             request: Box::new(request),
         })
         .await
+}
+
+/// Whether a request asks for the messages of `seamcast.v1` as a body.
+fn wants_frames(headers: &HeaderMap) -> bool {
+    list(headers, &header::ACCEPT).any(|item| {
+        let media_type = item.split(';').next().unwrap_or_default().trim();
+        media_type.eq_ignore_ascii_case(LISTENER_MEDIA_TYPE)
+    })
 }
 
 fn codec(mount: &Mount) -> String {
@@ -281,10 +290,15 @@ impl Listener {
 }
 
 /// Header lines that describe the stream, for GET and HEAD alike.
-fn stream_headers(mount: &Mount) -> Vec<(&'static str, String)> {
+fn stream_headers(mount: &Mount, framing: Framing) -> Vec<(&'static str, String)> {
+    let media_type = match framing {
+        Framing::HttpFramed => LISTENER_MEDIA_TYPE,
+        _ => content_type(mount),
+    };
     let clean = |text: &str| -> String { text.chars().filter(|c| !c.is_control()).collect() };
     let mut lines = vec![
-        ("Content-Type", content_type(mount).to_owned()),
+        ("Content-Type", media_type.to_owned()),
+        ("Vary", "Accept".to_owned()),
         ("Cache-Control", "no-store, no-cache".to_owned()),
         ("Pragma", "no-cache".to_owned()),
         ("Accept-Ranges", "none".to_owned()),
@@ -312,13 +326,13 @@ fn stream_headers(mount: &Mount) -> Vec<(&'static str, String)> {
     lines
 }
 
-/// The whole head of a plain stream.
+/// The whole head of a body that is a stream.
 fn stream_head(mount: &Mount, framing: Framing, origin: Option<&HeaderValue>) -> String {
     let mut head = String::from("HTTP/1.1 200 OK\r\nServer: Seamcast\r\n");
     if framing == Framing::HttpRaw {
         head = String::from("HTTP/1.0 200 OK\r\nServer: Seamcast\r\n");
     }
-    for (name, value) in stream_headers(mount) {
+    for (name, value) in stream_headers(mount, framing) {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     if let Framing::HttpIcy { interval } = framing {
@@ -339,13 +353,13 @@ fn stream_head(mount: &Mount, framing: Framing, origin: Option<&HeaderValue>) ->
     head
 }
 
-fn head_only(mount: &Mount) -> Response {
+fn head_only(mount: &Mount, framing: Framing) -> Response {
     // A body of unknown length, so that no Content-Length is claimed.
     let body = http_body_util::StreamBody::new(futures_util::stream::empty::<
         Result<http_body::Frame<Bytes>, std::convert::Infallible>,
     >());
     let mut response = Body::new(body).into_response();
-    for (name, value) in stream_headers(mount) {
+    for (name, value) in stream_headers(mount, framing) {
         let name = http::HeaderName::from_bytes(name.as_bytes());
         if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value.as_bytes())) {
             response.headers_mut().insert(name, value);

@@ -46,7 +46,7 @@ async function blocked(tools, address, source, name, options = { mode: 'complete
 
 export default [
   {
-    // Firefox carries a worker's sockets over the main thread, but not what it fetches.
+    // Firefox carries a worker's sockets over the main thread, but not what it fetches: there the player fetches what the socket would carry.
     name: 'worklet: by default a main thread blocked for 0.5, 2 and 5 s is inaudible at 200 ms latency',
     browsers: ['chromium', 'firefox'],
     relay: true,
@@ -59,8 +59,11 @@ export default [
       await sleep(1500);
       const pages = [];
       for (const [name, address] of Object.entries({ memory: ISOLATED, port: PORT })) {
-        pages.push([name, await blocked(tools, address, { src: tools.browserName === 'firefox' ? relay.url('/noise.opus') : relay.ws('/noise.opus') }, name)]);
+        pages.push([name, await blocked(tools, address, { src: relay.ws('/noise.opus') }, name)]);
       }
+      const listed = await fetch(relay.url('/api/mounts/noise.opus/listeners'), { headers: { Authorization: 'Bearer token-of-the-tests' } });
+      const transports = (await listed.json()).map(({ transport }) => transport);
+      assert.deepEqual(transports, Array(2).fill(tools.browserName === 'firefox' ? 'seamcast.v1+http' : 'seamcast.v1'));
       const results = await Promise.all(pages.map(async ([name, finish]) => [name, await finish()]));
       await program.succeeded();
       const reference = published(copy)(48000);
@@ -84,7 +87,7 @@ export default [
       const program = relay.publish('/noise.opus', signal('noise', 20), 'opus', join(tools.folder, `${tools.browserName}-live-${Date.now()}.opus`));
       await relay.mounted('/noise.opus');
       await sleep(1500);
-      const finish = await blocked(tools, PORT, { src: tools.browserName === 'firefox' ? relay.url('/noise.opus') : relay.ws('/noise.opus') }, 'live', {});
+      const finish = await blocked(tools, PORT, { src: relay.ws('/noise.opus') }, 'live', {});
       const { stats, recorded, log } = await finish();
       await program.succeeded();
       const silence = silentMs(recorded, 1);
@@ -94,7 +97,7 @@ export default [
     },
   },
   {
-    // WebKit carries all of a worker's network over the main thread, Firefox its sockets: only what has arrived can be played meanwhile.
+    // WebKit carries all of a worker's network over the main thread: only what has arrived can be played meanwhile.
     name: 'worklet: a main thread blocked for 0.5, 2 and 5 s is inaudible once media is there',
     browsers: ['firefox', 'webkit'],
     async run(tools) {

@@ -115,7 +115,7 @@ impl Session {
             if self.generation != chunk.generation.number {
                 let ogg = chunk.generation.config.container == "ogg";
                 let before = std::mem::replace(&mut self.ogg, ogg);
-                if self.generation != 0 && before != ogg && !self.framing.is_ws() {
+                if self.generation != 0 && before != ogg && !self.framing.has_close() {
                     // A body is of one type: cut off, the listener asks again.
                     self.close(now, close::GOING_AWAY, "the codec changed");
                     return None;

@@ -23,7 +23,7 @@ impl Session {
         if self.phase != Phase::Open {
             return;
         }
-        if self.framing.is_ws() {
+        if self.framing.has_close() {
             self.queue.push(wire::close_frame(code, reason));
         }
         self.phase = Phase::Closing {

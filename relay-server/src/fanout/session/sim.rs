@@ -88,7 +88,7 @@ fn receive_with(framing: Framing, bytes: &[u8], unmark: fn(&[u8], &mut Vec<Got>)
                 bytes = rest.strip_prefix(b"\r\n").expect("end of chunk");
             }
         }
-        Framing::WsPlain | Framing::WsFramed => {
+        Framing::WsPlain | Framing::WsFramed | Framing::HttpFramed => {
             while !bytes.is_empty() {
                 let (len, at) = match bytes[1] {
                     126 => (usize::from(u16::from_be_bytes([bytes[2], bytes[3]])), 4),
@@ -281,7 +281,7 @@ impl Peer {
         }
         if counters.too_slow {
             assert!(
-                self.framing.is_ws() == (closed == Some(close::TOO_SLOW)),
+                self.framing.has_close() == (closed == Some(close::TOO_SLOW)),
                 "{closed:?}"
             );
             return;
@@ -294,7 +294,7 @@ impl Peer {
         );
         match self.framing {
             Framing::HttpChunked => assert_eq!(closed, Some(0)),
-            framing if framing.is_ws() => assert_eq!(closed, Some(close::ENDED)),
+            framing if framing.has_close() => assert_eq!(closed, Some(close::ENDED)),
             _ => assert_eq!(closed, None),
         }
     }
@@ -331,6 +331,7 @@ fn framing() -> impl Strategy<Value = Framing> {
         (1..500_u32).prop_map(|interval| Framing::HttpIcy { interval }),
         Just(Framing::WsPlain),
         Just(Framing::WsFramed),
+        Just(Framing::HttpFramed),
     ]
 }
 
@@ -447,6 +448,7 @@ fn partial_writes_at_every_byte() {
         Framing::HttpIcy { interval: 50 },
         Framing::WsPlain,
         Framing::WsFramed,
+        Framing::HttpFramed,
     ];
     for framing in framings {
         let stream = |pieces: &dyn Fn(usize) -> usize| {

@@ -81,7 +81,7 @@ impl Opening {
     /// it has; empty when they stay.
     pub fn bytes(&self, framing: Framing) -> &Bytes {
         match framing {
-            Framing::WsFramed => &self.framed,
+            Framing::WsFramed | Framing::HttpFramed => &self.framed,
             Framing::WsPlain => &self.ws,
             Framing::HttpChunked => &self.http,
             Framing::HttpRaw | Framing::HttpIcy { .. } => &self.raw,
@@ -102,7 +102,7 @@ impl Intro {
     /// The bytes for `framing`; empty when nothing is needed.
     pub fn bytes(&self, framing: Framing) -> &Bytes {
         match framing {
-            Framing::WsFramed => &self.config,
+            Framing::WsFramed | Framing::HttpFramed => &self.config,
             Framing::WsPlain => &self.ws,
             Framing::HttpChunked => &self.http,
             Framing::HttpRaw | Framing::HttpIcy { .. } => &self.raw,
