@@ -7,6 +7,7 @@ import { build } from 'esbuild';
 import { cpSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 import { minify } from 'terser';
 import { INTERNAL } from './names.mjs';
 
@@ -74,3 +75,13 @@ await build({ ...common, entryPoints: ['page/page.css'], outfile: join(dist, 'pa
 await build({ ...common, entryPoints: ['page/studio.js'], outfile: join(dist, 'studio.js') });
 await build({ ...common, entryPoints: ['page/capture-worklet.js'], outfile: join(dist, 'capture-worklet.js') });
 for (const name of ['index.html', 'studio.html', 'icon.svg']) cpSync(join(here, 'page', name), join(dist, name));
+
+// What the relay sends to whom accepts it; npm leaves them out.
+const most = { params: { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY } };
+for (const folder of [dist, player]) {
+  for (const name of readdirSync(folder).filter((name) => /\.(js|css|html|svg|wasm)$/.test(name))) {
+    const bytes = readFileSync(join(folder, name));
+    writeFileSync(join(folder, `${name}.br`), brotliCompressSync(bytes, most));
+    writeFileSync(join(folder, `${name}.gz`), gzipSync(bytes, { level: 9 }));
+  }
+}

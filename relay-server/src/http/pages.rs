@@ -2,6 +2,7 @@
 //! with the feature `embed`.
 
 use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -21,8 +22,9 @@ const MAX_FILE: u64 = 16 << 20;
 /// page has none of that name.
 pub(super) async fn file(config: &Config, path: &str, request: &HeaderMap) -> Option<Response> {
     for name in candidates(path) {
-        if let Some(bytes) = read(config, &name).await {
-            return Some(answer(&name, bytes, request));
+        let coding = codings(request);
+        if let Some((bytes, coding)) = read(config, &name, &coding).await {
+            return Some(answer(&name, bytes, coding, request));
         }
     }
     if path == "/" {
@@ -61,23 +63,75 @@ fn candidates(path: &str) -> Vec<String> {
     vec![format!("{plain}.html"), format!("{plain}/index.html")]
 }
 
-async fn read(config: &Config, name: &str) -> Option<Vec<u8>> {
+/// A content coding (RFC 9110 §8.4.1) and what its files' names end in.
+type Coding = (&'static str, &'static str);
+
+/// Smallest first.
+const CODINGS: [Coding; 2] = [("br", ".br"), ("gzip", ".gz")];
+
+/// The codings that a request accepts (RFC 9110 §12.5.3); `*` is not taken for one.
+fn codings(request: &HeaderMap) -> Vec<Coding> {
+    let accepted = |coding: &str| {
+        let values = request.get_all(header::ACCEPT_ENCODING).into_iter();
+        let mut items = values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|v| v.split(','));
+        items.any(|item| {
+            let mut parts = item.split(';').map(str::trim);
+            let named = parts
+                .next()
+                .is_some_and(|name| name.eq_ignore_ascii_case(coding));
+            let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok());
+            named && weight.unwrap_or(1.0) > 0.0
+        })
+    };
+    CODINGS
+        .into_iter()
+        .filter(|(coding, _)| accepted(coding))
+        .collect()
+}
+
+/// The file, in the first of `codings` that it was built in.
+async fn read(
+    config: &Config,
+    name: &str,
+    codings: &[Coding],
+) -> Option<(Vec<u8>, Option<&'static str>)> {
     match web_dir(config) {
         Some(folder) => {
             let root = tokio::fs::canonicalize(&folder).await.ok()?;
-            let path = tokio::fs::canonicalize(root.join(name)).await.ok()?;
-            let facts = tokio::fs::metadata(&path).await.ok()?;
-            // A link that leads out of the folder is not followed.
-            if !path.starts_with(&root) || !facts.is_file() || facts.len() > MAX_FILE {
-                return None;
+            let (plain, changed) = find(&root, name).await?;
+            for (coding, ending) in codings {
+                // One that is older than the file is another file's.
+                if let Some((path, made)) = find(&root, &format!("{name}{ending}")).await
+                    && made >= changed
+                {
+                    return Some((tokio::fs::read(&path).await.ok()?, Some(*coding)));
+                }
             }
-            tokio::fs::read(&path).await.ok()
+            Some((tokio::fs::read(&plain).await.ok()?, None))
         }
         #[cfg(feature = "embed")]
-        None => EMBEDDED.get_file(name).map(|file| file.contents().to_vec()),
+        None => {
+            let plain = EMBEDDED.get_file(name)?;
+            let coded = codings.iter().find_map(|(coding, ending)| {
+                let file = EMBEDDED.get_file(format!("{name}{ending}"))?;
+                Some((file.contents().to_vec(), Some(*coding)))
+            });
+            Some(coded.unwrap_or_else(|| (plain.contents().to_vec(), None)))
+        }
         #[cfg(not(feature = "embed"))]
         None => None,
     }
+}
+
+/// A file below `root` and when it was last changed.
+async fn find(root: &Path, name: &str) -> Option<(PathBuf, SystemTime)> {
+    let path = tokio::fs::canonicalize(root.join(name)).await.ok()?;
+    let facts = tokio::fs::metadata(&path).await.ok()?;
+    // A link that leads out of the folder is not followed.
+    let served = path.starts_with(root) && facts.is_file() && facts.len() <= MAX_FILE;
+    served.then_some((path, facts.modified().ok()?))
 }
 
 /// The folder of the page: as configured, or the source tree's when this
@@ -95,7 +149,12 @@ fn web_dir(config: &Config) -> Option<PathBuf> {
         .find(|folder| folder.is_dir())
 }
 
-fn answer(name: &str, bytes: Vec<u8>, request: &HeaderMap) -> Response {
+fn answer(
+    name: &str,
+    bytes: Vec<u8>,
+    coding: Option<&'static str>,
+    request: &HeaderMap,
+) -> Response {
     let digest = Sha1::digest(&bytes);
     let etag: String = digest[..10]
         .iter()
@@ -121,7 +180,11 @@ fn answer(name: &str, bytes: Vec<u8>, request: &HeaderMap) -> Response {
             header::CONTENT_TYPE,
             HeaderValue::from_static(content_type(name)),
         );
+        if let Some(coding) = coding {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
+        }
     }
+    headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
     if let Ok(etag) = HeaderValue::from_str(&etag) {
         headers.insert(header::ETAG, etag);
     }
@@ -176,11 +239,65 @@ mod tests {
 
     #[test]
     fn unchanged_files_are_not_sent_again() {
-        let first = answer("a.wasm", b"\0asm".to_vec(), &HeaderMap::new());
+        let first = answer("a.wasm", b"\0asm".to_vec(), None, &HeaderMap::new());
         assert_eq!(first.headers()[header::CONTENT_TYPE], "application/wasm");
         let mut request = HeaderMap::new();
         request.insert(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone());
-        let again = answer("a.wasm", b"\0asm".to_vec(), &request);
+        let again = answer("a.wasm", b"\0asm".to_vec(), None, &request);
         assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+    }
+
+    fn accepting(value: &'static str) -> HeaderMap {
+        let mut request = HeaderMap::new();
+        request.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(value));
+        request
+    }
+
+    #[test]
+    fn codings_are_those_accepted() {
+        let names = |value| -> Vec<_> {
+            let found = codings(&accepting(value));
+            found.into_iter().map(|(coding, _)| coding).collect()
+        };
+        assert_eq!(names("gzip, deflate, br, zstd"), ["br", "gzip"]);
+        assert_eq!(names("GZIP;q=0.5"), ["gzip"]);
+        assert_eq!(names("br;q=0, gzip;q=1.0"), ["gzip"]);
+        assert!(names("identity, *").is_empty());
+        assert!(codings(&HeaderMap::new()).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_file_is_sent_as_it_was_compressed_at_its_build() {
+        let folder = std::env::temp_dir().join(format!("seamcast-pages-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let write = |name: &str, text: &str| std::fs::write(folder.join(name), text);
+        write("page.js", "plain").expect("written");
+        write("page.js.br", "small").expect("written");
+        let config = Config {
+            web_dir: Some(folder.clone()),
+            ..Config::default()
+        };
+        let fetch = async |request: HeaderMap| {
+            let response = file(&config, "/page.js", &request).await.expect("a file");
+            let coding = response.headers().get(header::CONTENT_ENCODING).cloned();
+            assert_eq!(response.headers()[header::VARY], "accept-encoding");
+            let kind = response.headers()[header::CONTENT_TYPE].clone();
+            assert_eq!(kind, "text/javascript; charset=utf-8");
+            let body = axum::body::to_bytes(response.into_body(), 100).await;
+            (coding, body.expect("a body"))
+        };
+        let (coding, body) = fetch(accepting("gzip, br")).await;
+        assert_eq!(coding.expect("compressed"), "br");
+        assert_eq!(body, "small");
+        assert_eq!(fetch(accepting("gzip")).await, (None, "plain".into()));
+
+        // The page was changed by hand since.
+        let old = SystemTime::now() - std::time::Duration::from_secs(60);
+        let compressed = std::fs::File::options()
+            .write(true)
+            .open(folder.join("page.js.br"));
+        compressed.expect("there").set_modified(old).expect("set");
+        assert_eq!(fetch(accepting("br")).await, (None, "plain".into()));
+        std::fs::remove_dir_all(&folder).expect("removed");
     }
 }
