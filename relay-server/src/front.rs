@@ -176,7 +176,7 @@ pub(crate) async fn requests(
 
 /// Resolves when the relay has been leaving for a moment: who has just
 /// connected is still answered.
-async fn leaving(relay: &Relay) {
+pub(crate) async fn leaving(relay: &Relay) {
     relay.drained().await;
     tokio::time::sleep(JUST_CONNECTED).await;
 }

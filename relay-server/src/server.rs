@@ -304,3 +304,30 @@ pub async fn serve(
     tick.abort();
     started
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// A request may be read just when the relay begins to leave.
+    #[tokio::test]
+    async fn who_has_asked_is_answered_when_the_relay_leaves() {
+        let relay = Relay::new(Config::default()).expect("a relay");
+        let listener = bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let accept = tokio::spawn(front::accept(relay.clone(), listener));
+        relay.draining.send_replace(true);
+        for _ in 0..20 {
+            let mut socket = TcpStream::connect(address).await.expect("accepted");
+            let request = b"GET /healthz HTTP/1.0\r\n\r\n";
+            socket.write_all(request).await.expect("written");
+            let mut answer = String::new();
+            socket.read_to_string(&mut answer).await.expect("read");
+            assert!(answer.contains(" 200 "), "{answer:?}");
+        }
+        accept.abort();
+    }
+}

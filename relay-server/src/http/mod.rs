@@ -29,7 +29,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Notify;
 use tower::ServiceExt;
 
-use crate::front::Rewind;
+use crate::front::{self, Rewind};
 use crate::server::Relay;
 
 pub(crate) use listen::TakeOver;
@@ -85,13 +85,16 @@ pub(crate) async fn serve(relay: &Arc<Relay>, io: Rewind, peer: SocketAddr) -> i
         .max_buf_size(64 * 1024)
         .half_close(true)
         .serve_connection(TokioIo::new(io), service);
-    let mut leaving = false;
+    let mut left = false;
+    let mut leaving = std::pin::pin!(front::leaving(relay));
     let done = loop {
         tokio::select! {
+            // hyper first: told to end before it has read anything, it closes without an answer.
+            biased;
             done = poll_fn(|cx| std::pin::Pin::new(&mut hyper).poll(cx)) => break Some(done),
             () = slot.left.notified() => break None,
-            () = relay.drained(), if !leaving => {
-                leaving = true;
+            () = &mut leaving, if !left => {
+                left = true;
                 std::pin::Pin::new(&mut hyper).graceful_shutdown();
             }
         }
