@@ -77,6 +77,19 @@ fn messages<S: Read + Write>(relay: &Relay, stream: S) -> Vec<Vec<u8>> {
     all
 }
 
+/// A source of `/a.mp3` that has sent `first`.
+fn on_air(relay: &Relay, first: &[u8]) -> TcpStream {
+    let mut source = TcpStream::connect(relay.address).expect("connected");
+    let head = format!(
+        "PUT /a.mp3 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+        Relay::PASSWORD
+    );
+    source.write_all(head.as_bytes()).expect("asked");
+    source.write_all(first).expect("sent");
+    relay.wait_for("/api/mounts/a.mp3", "\"live\":true", LIMIT);
+    source
+}
+
 #[test]
 fn sources_and_listeners_over_tls_are_as_over_plain_tcp() {
     let scratch = Scratch::new("tls");
@@ -136,14 +149,7 @@ fn a_new_certificate_is_served_after_a_hangup_and_nobody_is_dropped() {
     let mut relay = Relay::with_config(&used.config());
     let bytes = std::fs::read(noise(&scratch, 20)).expect("encoded");
     let (first, rest) = bytes.split_at(bytes.len() / 2);
-    let mut source = TcpStream::connect(relay.address).expect("connected");
-    let head = format!(
-        "PUT /a.mp3 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
-        Relay::PASSWORD
-    );
-    source.write_all(head.as_bytes()).expect("asked");
-    source.write_all(first).expect("sent");
-    relay.wait_for("/api/mounts/a.mp3", "\"live\":true", LIMIT);
+    let mut source = on_air(&relay, first);
 
     let mut listener = connect(&old, &relay).expect("a handshake");
     listener
@@ -191,14 +197,7 @@ fn three_hundred_join_at_once_beside_handshakes_that_never_end() {
     let relay = Relay::with_config(&config);
     let bytes = std::fs::read(noise(&scratch, 20)).expect("encoded");
     let (first, rest) = bytes.split_at(bytes.len() / 2);
-    let mut source = TcpStream::connect(relay.address).expect("connected");
-    let head = format!(
-        "PUT /a.mp3 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
-        Relay::PASSWORD
-    );
-    source.write_all(head.as_bytes()).expect("asked");
-    source.write_all(first).expect("sent");
-    relay.wait_for("/api/mounts/a.mp3", "\"live\":true", LIMIT);
+    let mut source = on_air(&relay, first);
     let all = get("/a.mp3?from=start&mode=complete");
     let mut before = TcpStream::connect(relay.address).expect("connected");
     before.write_all(all.as_bytes()).expect("asked");

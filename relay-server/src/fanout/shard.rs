@@ -225,7 +225,7 @@ impl Fanout {
 fn place(loads: impl Iterator<Item = u64>) -> Option<usize> {
     loads
         .enumerate()
-        .min_by_key(|&(_, load)| (load >= ROOM, if load < ROOM { ROOM - load } else { load }))
+        .min_by_key(|&(_, load)| (load >= ROOM, load.abs_diff(ROOM)))
         .map(|(index, _)| index)
 }
 
