@@ -90,6 +90,7 @@ impl Relay {
         let tls = tls::acceptor(&config).map_err(std::io::Error::other)?;
         let fanout = Fanout::new(fanout::Config {
             shards: usize::try_from(config.shards).unwrap_or(0),
+            io_uring: config.io_uring,
             ..fanout::Config::default()
         })?;
         let files = match &config.data_dir {

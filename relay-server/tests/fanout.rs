@@ -287,8 +287,20 @@ fn peers(fanout: &Fanout, mount: &Arc<MountShared>, random: &mut StdRng) -> Vec<
 
 #[test]
 fn two_thousand_listeners_of_every_habit() {
+    two_thousand_listeners(Config::default());
+}
+
+#[test]
+fn two_thousand_listeners_where_io_uring_is_not_to_be_had() {
+    two_thousand_listeners(Config {
+        io_uring: false,
+        ..Config::default()
+    });
+}
+
+fn two_thousand_listeners(config: Config) {
     let mut random = StdRng::seed_from_u64(7);
-    let fanout = Fanout::new(Config::default()).expect("threads");
+    let fanout = Fanout::new(config).expect("threads");
     let mount = MountShared::new("/m", log());
     let payloads: Vec<Vec<u8>> = (0..CHUNKS).map(payload).collect();
     append(&mount.log, 0, &payloads[0]);

@@ -230,6 +230,15 @@ pub(super) const TOP: &[Key<Config>] = &[
         |c| Some(c.shards.to_string())
     ),
     key!(
+        "io_uring",
+        "write to many listeners in one system call where the kernel lets it",
+        |c, v| {
+            c.io_uring = v.boolean()?;
+            Ok(())
+        },
+        |c| Some(c.io_uring.to_string())
+    ),
+    key!(
         "head_timeout",
         "how long a request's head may take",
         |c, v| {

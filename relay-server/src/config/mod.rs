@@ -225,6 +225,8 @@ pub struct Config {
     pub max_connections: u64,
     /// Fan-out threads; 0 means one per core.
     pub shards: u64,
+    /// Write to many listeners in one system call, where the kernel has io_uring.
+    pub io_uring: bool,
     /// How long a request's head may take.
     pub head_timeout: Duration,
     /// How long listeners are given to leave at shutdown.
@@ -265,6 +267,7 @@ impl Default for Config {
             max_listeners: 100_000,
             max_connections: 4096,
             shards: 0,
+            io_uring: true,
             head_timeout: Duration::from_secs(15),
             drain: Duration::from_secs(5),
             log_json: false,
@@ -306,6 +309,7 @@ impl Config {
             ),
             ("demo", keep(&mut self.demo, &running.demo)),
             ("shards", keep(&mut self.shards, &running.shards)),
+            ("io_uring", keep(&mut self.io_uring, &running.io_uring)),
             ("log_json", keep(&mut self.log_json, &running.log_json)),
         ];
         let differing = kept.into_iter().filter(|(_, differs)| *differs);

@@ -71,6 +71,8 @@ impl std::str::FromStr for Mode {
 pub struct Config {
     /// Threads; 0 means one per core.
     pub shards: usize,
+    /// Whether many sockets are written in one system call where the kernel has that.
+    pub io_uring: bool,
     /// Kernel send buffer asked for per socket; small, so that what is
     /// skipped is not yet in the kernel.
     pub send_buffer: usize,
@@ -88,6 +90,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             shards: 0,
+            io_uring: true,
             send_buffer: 32 << 10,
             stall_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(5),

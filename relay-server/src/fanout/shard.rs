@@ -3,6 +3,11 @@
 mod conn;
 mod memory;
 mod past;
+#[cfg(target_os = "linux")]
+mod ring;
+#[cfg(not(target_os = "linux"))]
+#[path = "shard/ring/none.rs"]
+mod ring;
 mod tls;
 mod turn;
 
@@ -129,6 +134,13 @@ impl Fanout {
             count => count,
         };
         let readers = past::Readers::start()?;
+        let ring = || {
+            let ring = ring::Ring::new();
+            if let Err(error) = &ring {
+                tracing::info!(%error, "no io_uring here; listeners are written to one by one");
+            }
+            ring.ok()
+        };
         let mut shards = Vec::with_capacity(count);
         for index in 0..count {
             let poll = Poll::new()?;
@@ -139,7 +151,8 @@ impl Fanout {
                 grown: Mutex::default(),
                 listeners: AtomicU64::new(0),
             });
-            let shard = Shard::new(poll, mailbox.clone(), config, readers.clone());
+            let ring = config.io_uring.then(ring).flatten();
+            let shard = Shard::new(poll, mailbox.clone(), config, readers.clone(), ring);
             std::thread::Builder::new()
                 .name(format!("fanout-{index}"))
                 .spawn(move || shard.run())?;

@@ -5,6 +5,7 @@ mod join;
 mod list;
 mod pump;
 mod slot;
+mod together;
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -21,11 +22,12 @@ use super::super::session::{Now, Timeouts};
 use super::super::{Config, ListenerId, MountShared};
 use super::conn::Conn;
 use super::past::{Found, Job, Readers};
+use super::ring::Ring;
 use super::{Command, Departures, Mailbox, WAKE, lock};
 use crate::mount::log::{Entry, Log};
 use clock::jitter;
 use pump::{Pumped, pump};
-use slot::Slot;
+use slot::{Slot, count};
 
 /// Listeners whose leaving is worth a walk through the allocator's arenas.
 const MANY: usize = 200;
@@ -37,6 +39,8 @@ pub(super) struct Shard {
     poll: Poll,
     mailbox: Arc<Mailbox>,
     readers: Readers,
+    /// For many writes at once, where the system has that.
+    ring: Option<Ring>,
     config: Config,
     timeouts: Timeouts,
     started: Instant,
@@ -66,11 +70,18 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl Shard {
-    pub(super) fn new(poll: Poll, mailbox: Arc<Mailbox>, config: Config, readers: Readers) -> Self {
+    pub(super) fn new(
+        poll: Poll,
+        mailbox: Arc<Mailbox>,
+        config: Config,
+        readers: Readers,
+        ring: Option<Ring>,
+    ) -> Self {
         Self {
             poll,
             mailbox,
             readers,
+            ring,
             config,
             timeouts: Timeouts {
                 stall: millis(config.stall_timeout),
@@ -238,11 +249,16 @@ impl Shard {
         mount.recheck = None;
         mount.refresh();
         let mut at = 0;
+        let mut together = 0;
         while let Some(key) = self
             .mounts
             .get(slot)
             .and_then(|mount| mount.listeners.get(at).copied())
         {
+            if at == together {
+                self.write_together(now, slot, at);
+                together += Ring::ROOM;
+            }
             self.pump(now, key as usize);
             // A listener that left has been replaced by another one.
             let list = self.mounts.get(slot).map(|mount| &mount.listeners);
@@ -347,7 +363,7 @@ impl Shard {
         };
         let before = *conn.session.counters();
         let outcome = pump(conn, mount, &mut self.fetched, now);
-        mount.count(&before, conn.session.counters());
+        count(&mut mount.unreported, &before, conn.session.counters());
         if let Some(at) = mount.recheck {
             self.next_recheck = self.next_recheck.min(at);
         }

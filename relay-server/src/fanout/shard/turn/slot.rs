@@ -45,13 +45,6 @@ impl Slot {
         }
     }
 
-    pub(super) fn count(&mut self, before: &Counters, after: &Counters) {
-        self.unreported.bytes += after.bytes - before.bytes;
-        self.unreported.chunks += after.chunks - before.chunks;
-        self.unreported.gaps += after.gaps - before.gaps;
-        self.unreported.lag_chunks += after.lag_chunks - before.lag_chunks;
-    }
-
     /// Adds what was counted to the mount's counters, once for many listeners.
     pub(super) fn report(&mut self) {
         let counted = std::mem::take(&mut self.unreported);
@@ -67,4 +60,12 @@ impl Slot {
             }
         }
     }
+}
+
+/// Adds what a session counted between `before` and `after`.
+pub(super) fn count(sum: &mut Counters, before: &Counters, after: &Counters) {
+    sum.bytes += after.bytes - before.bytes;
+    sum.chunks += after.chunks - before.chunks;
+    sum.gaps += after.gaps - before.gaps;
+    sum.lag_chunks += after.lag_chunks - before.lag_chunks;
 }
