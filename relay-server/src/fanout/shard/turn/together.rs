@@ -36,16 +36,14 @@ impl Shard {
         if due.len() < 2 {
             return;
         }
-        let writes: Vec<Write<'_>> = due
-            .iter()
-            .filter_map(|key| match self.conns.get(*key) {
-                Some(conn) => match &conn.pipe {
-                    Pipe::Tcp(socket) => Some((socket.as_fd(), conn.session.fill(&view))),
-                    Pipe::Tls(_) => None,
-                },
-                None => None,
-            })
-            .collect();
+        let mut writes: Vec<Write<'_>> = Vec::with_capacity(due.len());
+        for key in &due {
+            if let Some(conn) = self.conns.get(*key)
+                && let Pipe::Tcp(socket) = &conn.pipe
+            {
+                writes.push((socket.as_fd(), conn.session.fill(&view)));
+            }
+        }
         let mut outcomes = Vec::with_capacity(writes.len());
         let done = ring.write(&writes, &mut outcomes);
         let totals: Vec<usize> = writes.iter().map(|(_, batch)| batch.total()).collect();
