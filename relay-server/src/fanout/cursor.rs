@@ -31,6 +31,13 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// A batch of these bytes.
+    pub(super) fn of(bytes: &'a [u8]) -> Self {
+        let mut batch = Self::new(usize::MAX);
+        batch.push(bytes);
+        batch
+    }
+
     /// What to write.
     pub fn slices(&self) -> &[IoSlice<'a>] {
         &self.slices[..self.len]

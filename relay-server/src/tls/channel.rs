@@ -159,6 +159,11 @@ impl Channel {
         Ok(())
     }
 
+    /// Holds records that were made by [`Channel::write`] for another writer and did not reach it.
+    pub(crate) fn hold(&mut self, records: &[u8]) {
+        self.outgoing.extend_from_slice(records);
+    }
+
     /// Queues the end of what is sent (RFC 8446 §6.1), once.
     pub(crate) fn close(&mut self) {
         if !self.open || std::mem::replace(&mut self.closed, true) {

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
 use mio::event::Source as _;
@@ -76,6 +77,13 @@ impl Pipe {
         match self {
             Self::Tcp(socket) => socket,
             Self::Tls(tls) => tls.socket(),
+        }
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Tls(tls) => tls.as_fd(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A TLS listener's socket: what the session writes is encrypted first.
 
 use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use mio::net::TcpStream;
 
@@ -21,6 +22,25 @@ impl Tls {
 
     pub(super) fn socket(&mut self) -> &mut TcpStream {
         &mut self.socket
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Adds to `records` what is held and then `slices`, or as much of them as is counted in what is
+    /// returned, encrypted. What of it does not reach the socket is to be given to [`Tls::hold`].
+    pub(super) fn seal(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        records: &mut Vec<u8>,
+    ) -> io::Result<usize> {
+        self.channel.write(records, slices)
+    }
+
+    /// Keeps records for the next time.
+    pub(super) fn hold(&mut self, records: &[u8]) {
+        self.channel.hold(records);
     }
 
     /// Ends the sending side (RFC 8446 §6.1). False while the socket is too full
@@ -199,6 +219,45 @@ mod tests {
         }
         assert!(heard == sent);
         assert_eq!(tls.channel.held(), 0);
+    }
+
+    #[test]
+    fn records_of_which_a_socket_took_any_part_arrive_whole_and_in_order() {
+        let (mut tls, mut client, mut near) = pair();
+        let (mut sent, mut heard) = (Vec::new(), Vec::new());
+        for round in 0..60_usize {
+            let piece: Vec<u8> = (0..1500).map(|n| (n * 7 + round) as u8).collect();
+            let mut records = b"another listener's".to_vec();
+            let from = records.len();
+            let slices = [IoSlice::new(&piece[..100]), IoSlice::new(&piece[100..])];
+            let n = tls.seal(&slices, &mut records).expect("sealed");
+            assert_eq!((n, tls.channel.held()), (1500, 0));
+            sent.extend_from_slice(&piece);
+            assert!(records.starts_with(b"another listener's"));
+            let records = &records[from..];
+            let taken = match round % 3 {
+                0 => records.len(),
+                1 => 0,
+                _ => round * 20,
+            };
+            tls.socket.write_all(&records[..taken]).expect("room");
+            tls.hold(&records[taken..]);
+            assert_eq!(tls.channel.held(), records.len() - taken);
+            // Every other time, what is held goes with the next seal.
+            if round % 2 == 0 {
+                tls.flush().expect("room");
+            }
+            while heard.len() < sent.len() && tls.channel.held() == 0 {
+                client.read_tls(&mut near).expect("records");
+                client.process_new_packets().expect("sound records");
+                let mut buffer = [0; 4096];
+                while let Ok(n @ 1..) = client.reader().read(&mut buffer) {
+                    heard.extend_from_slice(&buffer[..n]);
+                }
+            }
+        }
+        tls.flush().expect("room");
+        assert!(heard.len() >= sent.len() - 1500 && sent.starts_with(&heard));
     }
 
     #[test]
