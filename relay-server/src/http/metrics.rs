@@ -249,7 +249,7 @@ pub(super) async fn metrics(connection: Connection) -> Response {
         (
             "recording_errors_total",
             "counter",
-            "Failed writes of recordings.",
+            "Failed writes of recordings, and faults that ended one.",
             |m| m.recorded().errors as f64,
         ),
     ];

@@ -3,6 +3,7 @@
 //!
 //! One thread serves all mounts: several times a second it reads what their
 //! logs have got and writes it. It never makes anyone wait; the log is its queue.
+//! A fault in the turn of one mount ends that mount's recording only.
 
 pub mod index;
 mod journal;
@@ -15,6 +16,7 @@ mod sync;
 mod tape;
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak, mpsc};
 use std::thread::JoinHandle;
@@ -135,12 +137,28 @@ fn run(
                 reels.insert(epoch, Reel::new(mount, root, Arc::default(), syncer, now));
             }
         }
-        reels.retain(|_, reel| !reel.turn(root, now, last, &mut names));
+        take_turns(&mut reels, |reel| reel.turn(root, now, last, &mut names));
         behind = reels.values().any(|reel| reel.tape.is_behind());
         if last {
             return;
         }
     }
+}
+
+/// Gives each its turn, and lets go of those that are done. One that panics
+/// must not end the recordings of the others.
+fn take_turns(reels: &mut HashMap<String, Reel>, mut turn: impl FnMut(&mut Reel) -> bool) {
+    reels.retain(|_, reel| {
+        // Nothing is done with its state but to end it.
+        let done = catch_unwind(AssertUnwindSafe(|| turn(reel)));
+        done.map_or_else(
+            |_| {
+                reel.abandon();
+                false
+            },
+            |done| !done,
+        )
+    });
 }
 
 impl Reel {
@@ -213,6 +231,14 @@ impl Reel {
         }
         matches!(outcome, Ok(true))
     }
+
+    /// Closes the recording after a panic.
+    fn abandon(&mut self) {
+        let recording = self.tape.path().map(|path| path.display().to_string());
+        self.tape.abandon();
+        self.mount.note_recording(self.tape.stats(), None);
+        tracing::error!(mount = %self.mount.name, recording, "a fault of the relay ended this recording; the mount's next programme is recorded again; report the panic above");
+    }
 }
 
 /// What to do about a disk that fails.
@@ -282,7 +308,57 @@ fn stamp(time: SystemTime) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::tape::tests::{Source, folder as scratch};
     use super::*;
+    use crate::config;
+    use crate::mount::State;
+
+    #[test]
+    fn a_panic_ends_the_recording_of_its_mount_only() {
+        let root = scratch("panic");
+        let now = Instant::now();
+        let settings = config::Mount {
+            record: true,
+            ..config::Mount::default()
+        };
+        let mount = |name| Mount::new(name, settings.clone(), State::new(7, now), None);
+        let mounts = ["/a", "/b"].map(mount);
+        let mut sources = mounts.each_ref().map(|m| Source::into_log(m.log.clone()));
+        let syncer = Syncer::start().expect("threads");
+        let mut reels: HashMap<String, Reel> = mounts
+            .iter()
+            .map(|mount| {
+                let reel = Reel::new(mount.clone(), &root, Arc::default(), &syncer, now);
+                (mount.log.epoch().to_owned(), reel)
+            })
+            .collect();
+        let mut names = Names::default();
+        for round in 0..3 {
+            sources.iter_mut().for_each(|source| source.append(1));
+            take_turns(&mut reels, |reel| {
+                let sound = round != 1 || reel.mount.name != "/a";
+                assert!(sound, "what a bug would do");
+                reel.turn(&root, now, false, &mut names)
+            });
+        }
+        let [a, b] = mounts.each_ref().map(|mount| mount.recorded());
+        assert_eq!((a.errors, b.errors), (1, 0));
+        // The first chunk lacks the pre-skip of 312 frames.
+        assert_eq!(a.recorded.to_frames(48_000).0, 4800 - 312);
+        assert_eq!(b.recorded.to_frames(48_000).0, 3 * 4800 - 312);
+        let bytes = |stats: Stats, folder: &str| {
+            let files = std::fs::read_dir(root.join(folder)).expect("folder");
+            let files = files.map(|file| file.expect("file").path());
+            let mut media = files.filter(|path| path.extension().is_some_and(|e| e == "opus"));
+            let only = media.next().expect("a recording");
+            assert!(media.next().is_none());
+            assert_eq!(std::fs::metadata(only).expect("file").len(), stats.bytes);
+        };
+        bytes(a, "a");
+        bytes(b, "b");
+        assert_eq!(reels.len(), 1, "not gone on with in its middle");
+        std::fs::remove_dir_all(root).expect("clean");
+    }
 
     #[test]
     fn names_sort_as_the_recordings_follow() {

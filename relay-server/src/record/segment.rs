@@ -172,14 +172,6 @@ impl Segment {
             .and_then(|()| self.write_titles());
         let (media, index) = (self.pending.len(), self.pending_index.len());
         if let Err(error) = written {
-            // Half a page must not stay in front of what comes later.
-            let _ = self.files.media.set_len(self.len);
-            let _ = self.files.index.set_len(self.index_len);
-            let journal = u64::from(self.journal_blocks) * BLOCK as u64;
-            let _ = self.files.journal.set_len(journal);
-            if let Some(titles) = &self.titles {
-                let _ = titles.set_len(self.titles_len);
-            }
             self.discard();
             return Err(error);
         }
@@ -197,8 +189,17 @@ impl Segment {
         Ok(())
     }
 
-    /// Forgets what was added since the last write.
+    /// Forgets what was added since the last write that succeeded, and cuts off
+    /// what another has left half done.
     pub(crate) fn discard(&mut self) {
+        // Half a page must not stay in front of what comes later.
+        let _ = self.files.media.set_len(self.len);
+        let _ = self.files.index.set_len(self.index_len);
+        let journal = u64::from(self.journal_blocks) * BLOCK as u64;
+        let _ = self.files.journal.set_len(journal);
+        if let Some(titles) = &self.titles {
+            let _ = titles.set_len(self.titles_len);
+        }
         self.pending.clear();
         self.pending_index.clear();
         self.pending_journal.clear();

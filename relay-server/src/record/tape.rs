@@ -45,7 +45,7 @@ pub struct Stats {
     pub recorded: MediaDuration,
     /// Media that is missing because the disk failed or was too slow.
     pub missed: MediaDuration,
-    /// Failed writes.
+    /// Failed writes, and the fault that ended it.
     pub errors: u64,
     /// Files begun.
     pub files: u64,
@@ -188,25 +188,41 @@ impl Tape {
         self.retry_at = None;
         let outcome = self.copy(now, policy, &mut name);
         if outcome.is_err() {
-            if let Some(segment) = &mut self.segment {
-                segment.discard();
-            }
-            self.segment.take_if(|segment| segment.remove_empty());
-            let Mark {
-                next,
-                generation,
-                reached,
-                stats,
-            } = self.written;
-            (self.next, self.generation, self.reached) = (next, generation, reached);
-            self.stats = Stats {
-                errors: self.stats.errors + 1,
-                ..stats
-            };
-            self.written.stats.errors = self.stats.errors;
+            self.fall_back();
             self.retry_at = Some(now + RETRY);
         }
         outcome
+    }
+
+    /// Counts an error, and goes back to what is surely written.
+    fn fall_back(&mut self) {
+        if let Some(segment) = &mut self.segment {
+            segment.discard();
+        }
+        self.segment.take_if(|segment| segment.remove_empty());
+        let Mark {
+            next,
+            generation,
+            reached,
+            stats,
+        } = self.written;
+        (self.next, self.generation, self.reached) = (next, generation, reached);
+        self.stats = Stats {
+            errors: self.stats.errors + 1,
+            ..stats
+        };
+        self.written.stats.errors = self.stats.errors;
+    }
+
+    /// Ends the recording, wherever a fault has left it: what was written stays,
+    /// and no source waits for the rest.
+    pub(crate) fn abandon(&mut self) {
+        self.fall_back();
+        if let Some(mut segment) = self.segment.take() {
+            // Counted already that something is wrong.
+            let _ = segment.sync(self.syncer.as_ref());
+        }
+        self.log.hold(None);
     }
 
     fn copy(
