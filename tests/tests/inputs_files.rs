@@ -198,7 +198,7 @@ fn a_mount_is_pushed_to_another_server() {
     let there = Relay::start();
     let scratch = Scratch::new("push");
     let here = Relay::with_config(&format!(
-        "[[forward]]\nkind = \"icecast\"\nmount = \"/live.opus\"\nurl = \"http://source:{}@{}/copy.opus\"\n",
+        "[[forward]]\nkind = \"icecast\"\nmount = \"/live.opus\"\nurl = \"http://source:{}@{}/copy.opus?public=false\"\n",
         Relay::PASSWORD,
         there.address
     ));
@@ -229,6 +229,7 @@ fn a_mount_is_pushed_to_another_server() {
     std::thread::sleep(Duration::from_secs(2));
     let (_, mount) = there.fetch("/api/mounts/copy.opus");
     assert!(mount.contains("\"faults\":0"), "{mount}");
+    assert!(mount.contains("\"public\":false"), "its query: {mount}");
     source.kill();
     let done = Program::new("curl")
         .args(["-sS", "--max-time", "3", "-o"])

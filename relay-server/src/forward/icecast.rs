@@ -41,7 +41,7 @@ pub(super) async fn run(relay: Arc<Relay>, forward: Forward, target: Arc<Target>
     }
 }
 
-/// `host:port`, path and credentials of a URL.
+/// `host:port`, path with query, and credentials of a URL.
 fn read(url: &str) -> Result<(String, String, Option<String>), String> {
     let wrong = || "url is not http://user:password@host:port/mount".to_owned();
     let url: Uri = url.parse().map_err(|_| wrong())?;
@@ -56,14 +56,21 @@ fn read(url: &str) -> Result<(String, String, Option<String>), String> {
     });
     Ok((
         format!("{}:{port}", authority.host()),
-        url.path().to_owned(),
+        match url.query() {
+            Some(query) => format!("{}?{query}", url.path()),
+            None => url.path().to_owned(),
+        },
         user,
     ))
 }
 
-/// The name under which a target is shown.
+/// The name under which a target is shown; a query may hold a token.
 pub(super) fn shown(url: &str) -> String {
-    read(url).map_or_else(|why| why, |(host, path, _)| format!("{host}{path}"))
+    let name = |(host, target, _): (String, String, _)| {
+        let path = target.split('?').next().unwrap_or_default();
+        format!("{host}{path}")
+    };
+    read(url).map_or_else(|why| why, name)
 }
 
 async fn session(
@@ -175,5 +182,10 @@ mod tests {
             "radio.example:8000/live"
         );
         assert!(read("https://radio.example/").is_err());
+        let url = "http://radio.example/live?token=x&bitrate=96";
+        let target = |url| read(url).expect("sound").1;
+        assert_eq!(target(url), "/live?token=x&bitrate=96");
+        assert_eq!(target("http://radio.example?token=x"), "/?token=x");
+        assert_eq!(shown(url), "radio.example:8000/live");
     }
 }
