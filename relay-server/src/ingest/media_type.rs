@@ -43,14 +43,12 @@ pub fn declared(
     query: &[(String, String)],
 ) -> Result<Declared, Unsupported> {
     let content_type = content_type.unwrap_or_default();
-    let mut parts = content_type.split(';');
+    // GStreamer's caps have commas.
+    let mut parts = content_type.split([';', ',']);
     let kind = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
     let parameters: Vec<(String, String)> = parts
         .filter_map(|part| part.split_once('='))
-        .map(|(name, value)| {
-            let value = value.trim().trim_matches('"');
-            (name.trim().to_ascii_lowercase(), value.to_owned())
-        })
+        .map(|(name, value)| (name.trim().to_ascii_lowercase(), plain(value).to_owned()))
         .collect();
     let parameter = |name: &str| find(&parameters, name).or_else(|| find(query, name));
     match kind.as_str() {
@@ -91,6 +89,17 @@ pub fn declared(
     )))
 }
 
+/// A value without its quotes, or the type that GStreamer puts before it:
+/// `(string)S16LE`.
+fn plain(value: &str) -> &str {
+    let value = value.trim();
+    let typed = value
+        .strip_prefix('(')
+        .and_then(|rest| rest.split_once(')'));
+    let value = typed.map_or(value, |(_, value)| value.trim());
+    value.trim_matches('"')
+}
+
 /// RFC 3551: what PCMU and PCMA are when nothing else is said.
 fn telephone(name: &str) -> Option<&'static str> {
     match name {
@@ -120,6 +129,13 @@ fn pcm<'p>(
         })?,
         (None, None) => return Err(missing("format", "f32le")),
     };
+    let planar = |layout: &&str| !layout.eq_ignore_ascii_case("interleaved");
+    if let Some(layout) = parameter("layout").filter(planar) {
+        let layout = super::head::shorten(layout);
+        return Err(Unsupported(format!(
+            "layout {layout:?} is not taken; send the samples interleaved"
+        )));
+    }
     let rate = parameter("rate").ok_or_else(|| missing("rate", "24000"))?;
     let sample_rate = rate.parse().ok().filter(|rate| RATES.contains(rate));
     let sample_rate = sample_rate.ok_or_else(|| {
@@ -171,6 +187,14 @@ mod tests {
             raw("audio/L16; rate=\"44100\"; channels=2"),
             format(SampleFormat::S16be, 44_100, 2)
         );
+        // As GStreamer writes caps.
+        assert_eq!(
+            raw(
+                "audio/x-raw, format=(string)S16LE, layout=(string)interleaved, \
+                 rate=(int)48000, channels=(int)2"
+            ),
+            format(SampleFormat::S16le, 48_000, 2)
+        );
         assert_eq!(raw("audio/PCMU"), format(SampleFormat::Mulaw, 8_000, 1));
         let query = [("format", "s16le"), ("rate", "8000"), ("channels", "1")]
             .map(|(a, b)| (a.to_owned(), b.to_owned()));
@@ -183,6 +207,11 @@ mod tests {
             ("audio/x-raw;format=s16le", "rate"),
             ("audio/x-raw;format=dsd;rate=8000", "dsd"),
             ("audio/x-raw;format=u8;rate=1", "\"1\""),
+            ("audio/x-raw, format=(string)U8, rate=(int)1", "\"1\""),
+            (
+                "audio/x-raw, format=U8, layout=(string)non-interleaved, rate=8000",
+                "interleaved",
+            ),
             ("audio/x-raw;format=u8;rate=8000;channels=9", "\"9\""),
         ] {
             let why = raw(text).expect_err(text).0;
