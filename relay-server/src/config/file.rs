@@ -96,10 +96,15 @@ pub fn parse_over(
             ),
         }
     }
-    if let Some(found) = reader.list(table, "input", INPUT, Input::check) {
+    let input = |input: &Input, others: &[Input]| {
+        input.check()?;
+        input.check_beside(others)
+    };
+    if let Some(found) = reader.list(table, "input", INPUT, input) {
         config.inputs = found;
     }
-    if let Some(found) = reader.list(table, "forward", FORWARD, Forward::check) {
+    let forward = |forward: &Forward, _: &[Forward]| forward.check();
+    if let Some(found) = reader.list(table, "forward", FORWARD, forward) {
         config.forwards = found;
     }
     let elsewhere = ["defaults", "mount", "input", "forward"];
@@ -157,14 +162,14 @@ impl Reader<'_> {
         }
     }
 
-    /// The entries of `[[name]]`, each checked as a whole unless a key of it
-    /// is wrong already; `None` when there is no such section.
+    /// The entries of `[[name]]`, each checked as a whole and beside those before
+    /// it unless a key of it is wrong already; `None` when there is no such section.
     fn list<T: Default>(
         &mut self,
         table: &DeTable<'_>,
         name: &str,
         keys: &[Key<T>],
-        check: impl Fn(&T) -> Result<(), (&'static str, String)>,
+        check: impl Fn(&T, &[T]) -> Result<(), (&'static str, String)>,
     ) -> Option<Vec<T>> {
         let section = table.get(name)?;
         let DeValue::Array(entries) = section.get_ref() else {
@@ -183,8 +188,10 @@ impl Reader<'_> {
             let before = self.mistakes.len();
             self.section(&format!("{name}."), entry, keys, &mut item, &[]);
             if self.mistakes.len() == before
-                && let Err((key, message)) = check(&item)
+                && let Err((key, message)) = check(&item, &found)
             {
+                let own = entry.iter().find(|(name, _)| **name.get_ref() == *key);
+                let at = own.map_or(at, |(name, _)| name.span().start);
                 self.mistake(at, &format!("{name}.{key}"), message);
             }
             found.push(item);

@@ -378,4 +378,28 @@ mod tests {
             [(1, "input.format"), (7, "input.kind"), (11, "forward.to")]
         );
     }
+
+    #[test]
+    fn two_inputs_on_one_port_are_a_mistake() {
+        let entry = |kind: &str, mount: &str, listen: &str| {
+            format!(
+                "[[input]]\nkind = \"{kind}\"\nmount = \"{mount}\"\nformat = \"s16le\"\n\
+                 listen = \"{listen}\"\n"
+            )
+        };
+        let [a, b] = [
+            entry("udp", "/a.opus", "127.0.0.1:5004"),
+            entry("rtp", "/b.opus", "127.0.0.2:5004"),
+        ];
+        parse(&[&*a, &*b].concat(), &mut Config::default()).expect("one each");
+        let c = entry("rtp", "/c.opus", "0.0.0.0:5004");
+        let mistakes = parse(&[a, c].concat(), &mut Config::default()).expect_err("one port");
+        let [mistake] = &mistakes[..] else {
+            panic!("{mistakes:?}");
+        };
+        assert_eq!((mistake.line, &*mistake.key), (10, "input.listen"));
+        for word in ["\"/a.opus\"", "\"/c.opus\"", "5004"] {
+            assert!(mistake.message.contains(word), "{mistake}");
+        }
+    }
 }

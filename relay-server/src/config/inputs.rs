@@ -194,11 +194,73 @@ impl Input {
             _ => Ok(()),
         }
     }
+
+    /// Whether none of `others` listens where it does.
+    ///
+    /// # Errors
+    /// The key, and who does.
+    pub fn check_beside(&self, others: &[Self]) -> Result<(), (&'static str, String)> {
+        let Some(own) = self.packets_at() else {
+            return Ok(());
+        };
+        let other = others.iter().find_map(|other| {
+            let at = other.packets_at().filter(|at| collide(own, *at))?;
+            Some((other, at))
+        });
+        let Some((other, at)) = other else {
+            return Ok(());
+        };
+        let why = format!(
+            "the input of mount {:?} wants {own}, but UDP port {} is taken by the input of mount {:?} ({at}); \
+             give one of them another port",
+            self.mount,
+            own.port(),
+            other.mount,
+        );
+        Err(("listen", why))
+    }
+
+    /// Where it waits for datagrams.
+    fn packets_at(&self) -> Option<SocketAddr> {
+        let of_packets = matches!(self.kind, InputKind::Udp | InputKind::Rtp);
+        self.listen.filter(|_| of_packets)
+    }
+}
+
+/// Whether a second socket cannot have its address: a wildcard one has all of
+/// its family, that of IPv6 those of IPv4, too.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let covers = |wide: SocketAddr, narrow: SocketAddr| {
+        wide.ip().is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4())
+    };
+    // Port 0 is any that is free.
+    one.port() == other.port()
+        && one.port() != 0
+        && (one == other || covers(one, other) || covers(other, one))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sockets_collide_by_address_and_wildcard() {
+        let at = |text: &str| text.parse::<SocketAddr>().expect(text);
+        for (one, other, wanted) in [
+            ("127.0.0.1:5004", "127.0.0.1:5004", true),
+            ("127.0.0.1:5004", "127.0.0.1:5006", false),
+            ("127.0.0.1:5004", "127.0.0.2:5004", false),
+            ("0.0.0.0:5004", "127.0.0.2:5004", true),
+            ("[::]:5004", "127.0.0.2:5004", true),
+            ("[::]:5004", "0.0.0.0:5004", true),
+            ("0.0.0.0:5004", "[::1]:5004", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+        ] {
+            let (one, other) = (at(one), at(other));
+            assert_eq!(collide(one, other), wanted, "{one} {other}");
+            assert_eq!(collide(other, one), wanted, "{other} {one}");
+        }
+    }
 
     #[test]
     fn networks_contain_their_addresses() {
