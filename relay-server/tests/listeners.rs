@@ -224,6 +224,82 @@ fn mistakes_are_told() {
     });
 }
 
+/// A network that stood still brings what was said meanwhile in one piece.
+#[test]
+fn many_seeks_at_once_are_each_answered() {
+    let fanout = Fanout::new(Config::default()).expect("threads");
+    let mount = MountShared::new("/m", log(100));
+    let mut listener = Listener::new(&fanout, &mount, Framing::WsFramed, |_| {});
+    assert_eq!(listener.text()["type"], "welcome");
+    let mut said = Vec::new();
+    for second in (0..60).map(|n| n % 10) {
+        let text = format!(r#"{{"type":"seek","from":"{second}.0"}}"#);
+        said.extend([0x81, 0x80 | text.len() as u8, 0, 0, 0, 0]);
+        said.extend(text.into_bytes());
+    }
+    listener.socket.write_all(&said).expect("send");
+    let mut answers = 0;
+    while answers < 60 {
+        let (opcode, payload) = listener.message();
+        assert_ne!(opcode, 8, "closed: {}", String::from_utf8_lossy(&payload));
+        answers += u64::from(opcode == 1 && payload.windows(6).any(|part| part == b"\"seek\""));
+    }
+    assert_eq!(listener.text()["type"], "config");
+    assert_eq!(listener.chunk(), 90);
+}
+
+/// What listeners miss is in their mount's counters, whichever way they are written to.
+#[test]
+fn what_listeners_miss_adds_up() {
+    let fanout = Fanout::new(Config {
+        shards: 1,
+        ..Config::default()
+    })
+    .expect("threads");
+    let mount = MountShared::new("/m", log(10));
+    let _listeners: Vec<_> = (0..20)
+        .map(|_| {
+            Listener::new(&fanout, &mount, Framing::WsFramed, |request| {
+                request.burst = MediaDuration::from_millis(100);
+                request.max_latency = MediaDuration::from_millis(500);
+            })
+        })
+        .collect();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("runtime");
+    let listed = || runtime.block_on(fanout.listeners(&mount));
+    let mut seq = 10;
+    until("listeners that missed something", || {
+        // A source that sends faster than it plays, by as much as a shard has at hand.
+        for _ in 0..25 {
+            append(&mount.log, seq);
+            seq += 1;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+        listed().iter().all(|listener| listener.gaps > 0)
+    });
+    until("all told", || {
+        listed().iter().all(|listener| listener.next_seq == seq)
+    });
+    let listed = listed();
+    let counted = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let stats = &mount.stats;
+    let sum = |of: fn(&relay_server::fanout::ListenerInfo) -> u64| listed.iter().map(of).sum();
+    assert_eq!(
+        (
+            counted(&stats.gaps),
+            counted(&stats.lag_chunks),
+            counted(&stats.bytes)
+        ),
+        (
+            sum(|one| one.gaps.into()),
+            sum(|one| one.lag_chunks),
+            sum(|one| one.bytes)
+        ),
+    );
+}
+
 #[test]
 fn kicked_drained_and_listed() {
     let fanout = Fanout::new(Config::default()).expect("threads");

@@ -149,6 +149,31 @@ fn an_open_socket_seeks_into_the_recording_and_back_to_live() {
     assert!(chunk(&mut socket).seq >= live);
 }
 
+/// A listener has to know which of its seeks is answered: what comes before the last answer is not
+/// from where it wants to be.
+#[test]
+fn each_of_many_seeks_into_the_recording_is_answered() {
+    let relay = relay();
+    let _source = publish(&relay, "/a.opus", false);
+    let mut socket = Socket::open(&relay, "/a.opus", Some("seamcast.v1"));
+    socket.control("welcome");
+    for n in 0..40 {
+        socket.send(seek(&format!("{}.0", n % 10)));
+    }
+    socket.send(Message::text("{\"type\":\"time\",\"t0\":1}"));
+    let (mut answers, mut to) = (0, 0);
+    while answers < 40 {
+        let gap = socket.control("gap");
+        assert_eq!(gap["reason"], "seek");
+        to = gap["to"].as_u64().expect("number");
+        answers += 1;
+    }
+    let header = chunk(&mut socket);
+    assert_eq!(header.seq, to);
+    let at = header.media_time as f64 / 705_600_000.0;
+    assert!((8.8..=9.0).contains(&at), "{at}");
+}
+
 #[test]
 fn catching_up_keeps_to_what_the_listener_reports() {
     let relay = relay();

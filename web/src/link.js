@@ -42,8 +42,8 @@ export class Link {
   /** When media first and last came, ms; 0: never. */
   firstArrival = 0;
   lastArrival = 0;
-  /** Between asking for another position and its first chunk; what comes meanwhile belongs to the old one. */
-  seeking = false;
+  /** Seeks not answered yet; what comes before the last answer belongs elsewhere. */
+  seeking = 0;
   #ended = false;
   /** The newest chunk's. @type {import('./engine.js').Header} */
   #newest = [0, 0, 0];
@@ -204,7 +204,7 @@ export class Link {
           this.#recovered = said.recovered;
           if (!said.recovered) engine.gap();
         }
-        this.seeking = false;
+        this.seeking = 0;
         break;
       case 'config':
         this.#host.work(() => engine.config(said.generation, said.container === 'mpeg', said.headers));
@@ -213,8 +213,8 @@ export class Link {
         engine.metadata(number(said.at), new TextEncoder().encode(JSON.stringify(said.tags ?? {})));
         break;
       case 'gap':
-        if (this.seeking) this.seeking = said.reason !== 'seek';
-        else engine.gap();
+        if (!this.seeking) engine.gap();
+        else if (said.reason === 'seek') this.seeking -= 1;
         break;
       case 'end': {
         const seconds = number(said.media_time);
@@ -281,9 +281,10 @@ export class Link {
   seek(to) {
     const from = to === 'live' ? to : Math.max(0, to - PRE_ROLL).toFixed(3);
     this.#ended = false;
-    this.seeking = this.state === 'open' && !this.#mute;
-    if (this.seeking) this.#send('seek', { from });
-    else this.connect(from);
+    if (this.state === 'open' && !this.#mute) {
+      this.seeking += 1;
+      this.#send('seek', { from });
+    } else this.connect(from);
   }
 
   /** Leaves a connection of which nothing is wanted for now: it is joined again at the same chunk. */

@@ -184,6 +184,29 @@ test('seek asks the relay and drops what was on its way', async () => {
   assert.deepEqual([player.seekable.start(0), player.seekable.end(0)], [0, 60]);
 });
 
+test('of two seeks in a row the second one is heard', async () => {
+  start();
+  const ws = await joined();
+  ws.say(welcome({ seekable: [0, 60] }));
+  player.seek(12).catch(() => {});
+  player.seek(40).catch(() => {});
+  const { bytesReceived } = player.getStats();
+  const answer = (to) => {
+    ws.say({ type: 'gap', from: 6, to, reason: 'seek' });
+    // Without its config a chunk that reaches the engine is damage.
+    ws.media(chunk(to));
+  };
+  let damage = 0;
+  player.addEventListener('decodeerror', () => { damage += 1; });
+  answer(119);
+  await sleep(100);
+  assert.equal(damage, 0, 'what the first seek brings is dropped');
+  answer(399);
+  await sleep(100);
+  assert.equal(damage, 1);
+  assert.ok(player.getStats().bytesReceived > bytesReceived);
+});
+
 test('a message too short for its header is an error, one of an unknown kind is skipped', async () => {
   const playing = start();
   const ws = await joined();

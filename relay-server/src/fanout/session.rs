@@ -30,8 +30,9 @@ use icy::Icy;
 pub(super) use types::entries_from;
 pub use types::{Counters, Next, Now, Report, Timeouts, View};
 
-/// Own messages queued at most; a peer that asks for more without reading is closed.
-const MAX_QUEUE: usize = 16;
+/// Own messages queued at most, 40 kB at that; a peer that asks for more without reading is closed.
+/// What a stalled network brings at once are fewer, such as the seeks of a slider that is drawn.
+const MAX_QUEUE: usize = 256;
 /// What a listener that joins in the past gets at once.
 const PACE_AHEAD: MediaDuration = MediaDuration::from_millis(15_000);
 

@@ -187,6 +187,8 @@ impl Session {
             let due = chunk.header.ingest_time / 1000 + self.min_chunk.as_millis() + 50;
             let wait = due.saturating_sub(now.wall_us / 1000);
             if wait > 0 && pending.iter().all(|entry| entry.chunk().is_some()) {
+                // Held back as it wished, so not lagging.
+                self.shift = behind;
                 self.hold_from = MediaTime::ZERO;
                 return Some(wait.min(self.min_chunk.as_millis() + 50));
             }

@@ -118,6 +118,15 @@ impl Session {
     /// Continues elsewhere: a gap with the reason `seek` says where, then the
     /// headers come again.
     fn seek(&mut self, now: Now, log: &Log, from: &JoinFrom) {
+        if self.seeking.is_some() {
+            // Another one comes before it was found: each has its answer, so that a listener can count them.
+            let at = self.missed.unwrap_or(self.next_seq);
+            self.tell_gap(Gap {
+                from: at,
+                to: at,
+                reason: "seek",
+            });
+        }
         if log.is_past(from) {
             self.seeking = Some(Box::new(from.clone()));
         } else {

@@ -440,6 +440,25 @@ proptest! {
     }
 }
 
+/// Who asks for coarser delivery than it may lag is not behind for that.
+#[test]
+fn what_is_held_back_on_purpose_is_no_lag() {
+    let mut source = Source::new(60_000);
+    let mut now = Now::default();
+    let mut request = request(Framing::WsFramed);
+    request.min_chunk = MediaDuration::from_millis(2000);
+    request.max_latency = MediaDuration::from_millis(500);
+    let mut peer = Peer::new(now, &source, &request);
+    let append = Step::Append { len: 9, sync: true };
+    let (room, piece) = (usize::MAX, usize::MAX);
+    let steps = [append, Step::Take { room, piece }];
+    for _ in 0..90 {
+        run(&mut source, &mut peer, &mut now, &steps, 32);
+    }
+    assert_eq!(peer.session.counters().gaps, 0);
+    assert!(peer.session.counters().chunks > 60);
+}
+
 #[test]
 fn partial_writes_at_every_byte() {
     let framings = [

@@ -41,7 +41,11 @@ impl Shard {
             let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.blocked) else {
                 continue;
             };
-            if conn.session.prepare(now, &view) != Next::Write {
+            let before = *conn.session.counters();
+            let next = conn.session.prepare(now, &view);
+            // What was skipped is counted whether or not it is written to here.
+            count(&mut mount.unreported, &before, conn.session.counters());
+            if next != Next::Write {
                 continue;
             }
             let before = *conn.session.counters();
