@@ -56,6 +56,16 @@ function draw(svg, path) {
   svg.classList.toggle('wait', path === WAIT);
 }
 
+/** The last part of an address, as people write it; left as it is where it is not encoded. @param {string} url */
+function named(url) {
+  const last = url.split(/[?#]/)[0].split('/').pop() ?? '';
+  try {
+    return decodeURIComponent(last);
+  } catch {
+    return last;
+  }
+}
+
 /** Defines the element where there is a DOM; a server that imports this file is left alone. */
 const Base = /** @type {typeof HTMLElement} */ (globalThis.HTMLElement ?? class {});
 
@@ -124,15 +134,17 @@ export class SeamcastPlayerElement extends Base {
   /** @param {string} name @param {string | null} before @param {string | null} value */
   attributeChangedCallback(name, before, value) {
     if (before === value) return;
-    if (name === 'src') this.#load();
-    else if (name === 'label') this.#title();
+    if (name === 'src') {
+      this.#tags = {};
+      this.#title();
+      this.#load();
+    } else if (name === 'label') this.#title();
     else this.#loudness();
     this.#enable();
   }
 
   #load() {
     if (!this.#player) return;
-    this.#tags = {};
     this.#player.src = this.src;
     this.#loudness();
     if (this.#wanted) this.#player.play().catch(() => {});
@@ -180,13 +192,16 @@ export class SeamcastPlayerElement extends Base {
   #title() {
     if (!this.#parts) return;
     const { TITLE, ARTIST } = this.#tags;
-    const name = this.getAttribute('label') ?? decodeURIComponent(this.src?.split(/[?#]/)[0].split('/').pop() ?? '');
-    this.#parts.title.textContent = TITLE ? [ARTIST, TITLE].filter(Boolean).join(' – ') : name;
+    this.#parts.title.textContent = TITLE ? [ARTIST, TITLE].filter(Boolean).join(' – ') : this.getAttribute('label') ?? named(this.src ?? '');
   }
+
+  /** What was shown last, but for reconnecting. */
+  #state = '';
 
   /** @param {string} path @param {string} label @param {string} state */
   #face(path, label, state) {
     if (!this.#parts) return;
+    this.#state = state;
     draw(this.#parts.playIcon, path);
     this.#parts.play.setAttribute('aria-label', label);
     if (this.#parts.state.textContent !== state) this.#parts.state.textContent = state;
@@ -213,7 +228,7 @@ export class SeamcastPlayerElement extends Base {
         if (this.#parts) this.#parts.state.textContent = 'Reconnecting…';
         break;
       case 'reconnected':
-        if (this.#parts) this.#parts.state.textContent = 'Playing';
+        if (this.#parts) this.#parts.state.textContent = this.#state;
         break;
       case 'unlockrequired':
         this.#face(PLAY, 'Play', 'Press play for sound');
