@@ -40,8 +40,9 @@ export class Session {
     let m;
     try {
       m = JSON.parse(message);
+      if (m?.type === 'config') m.headers = Uint8Array.from(atob(text(m.headers)), (c) => c.charCodeAt(0));
     } catch (cause) {
-      throw new PlayerError('bad_message', `control message of ${message.length} characters is not JSON`, { cause });
+      throw new PlayerError('bad_message', `control message of ${message.length} characters is broken`, { cause });
     }
     switch (m?.type) {
       case 'welcome':
@@ -51,9 +52,6 @@ export class Session {
         this.seekable = [number(m.seekable?.[0]), number(m.seekable?.[1])];
         // A first guess, half a round trip off at most; `time` refines it.
         if (this.#bestRoundTrip === Infinity && m.server_time) this.clockOffset = number(m.server_time) - now;
-        break;
-      case 'config':
-        m.headers = Uint8Array.from(atob(text(m.headers)), (c) => c.charCodeAt(0));
         break;
       case 'gap':
         this.#next = number(m.to, this.#next ?? 0);

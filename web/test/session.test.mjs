@@ -80,7 +80,8 @@ test('what is unknown is skipped, what is broken is named', () => {
   const session = joined();
   session.control('{"type":"later"}', 0);
   assert.equal(session.resumePoint, 'e1:30');
-  assert.throws(() => session.control('{', 0), { name: 'PlayerError', reason: 'bad_message', message: /1 characters is not JSON/ });
+  assert.throws(() => session.control('{', 0), { name: 'PlayerError', reason: 'bad_message', message: /1 characters is broken/ });
+  assert.throws(() => session.control('{"type":"config","headers":"*"}', 0), { name: 'PlayerError', reason: 'bad_message' });
 });
 
 test('every field may be missing or of another type', () => {
