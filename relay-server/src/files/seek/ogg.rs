@@ -35,7 +35,9 @@ pub(super) fn locate(file: &File, len: u64, pos: f64) -> io::Result<Cut> {
     let mut before = 0;
     loop {
         let link = read_link(file, from, len)?;
-        let wanted = link.base + u64::from(link.head.pre_skip) + (target - before);
+        // A position may be any number.
+        let first = link.base + u64::from(link.head.pre_skip);
+        let wanted = first.saturating_add(target - before);
         let last = last_page(file, len)?;
         // The common case: one link to the end of the file.
         if last.as_ref().is_some_and(|page| page.serial == link.serial) {
@@ -44,7 +46,7 @@ pub(super) fn locate(file: &File, len: u64, pos: f64) -> io::Result<Cut> {
         match scan(file, &link, len, wanted)? {
             Scanned::Page(place) => return Ok(cut_at(&link, place, wanted)),
             Scanned::NextLink { offset, end } => {
-                let length = end.saturating_sub(link.base + u64::from(link.head.pre_skip));
+                let length = end.saturating_sub(first);
                 before += length.min(target - before);
                 from = offset;
             }
