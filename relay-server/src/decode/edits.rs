@@ -52,7 +52,7 @@ impl Track {
         let rough = u128::from(duration) * u128::from(rate);
         let rough = rough.checked_div(u128::from(movie_scale)).unwrap_or(0) as u64;
         let tick = u64::from(rate.checked_div(movie_scale).unwrap_or(0)) + 1;
-        let shorter = (rough > 0 && rough + tick < after).then_some(rough);
+        let shorter = (rough > 0 && rough.saturating_add(tick) < after).then_some(rough);
         Edit {
             skip,
             keep: exact.or(shorter).or((length > 0).then_some(after)),
@@ -170,6 +170,12 @@ mod tests {
         // Others: whole packets, and the edit cuts the last one.
         assert_eq!(edit(44_100, 88_200, 91_136), (1024, Some(88_200)));
         assert_eq!(edit(1000, 1000, 1024 + 88_200), (1024, Some(44_100)));
+        let longest = Track {
+            media: Some((44_100, u64::MAX)),
+            edit: Some((u64::MAX, 0)),
+            ..Track::default()
+        };
+        assert_eq!(longest.edit(44_100).keep, Some(u64::MAX));
         // Cut anywhere, it is read as far as it goes.
         let whole = moov(1000, 2000, 3000);
         for len in 0..whole.len() {
