@@ -14,9 +14,6 @@ use crate::ingest::feed::{self, Source as _};
 use crate::input::client::Ask;
 use crate::input::pull::{self, Copy, Failure, Order, Upstream};
 
-/// Pieces of an answer that wait for a slow caller.
-const PIECES: usize = 4096;
-
 /// `POST …/pull`: answers once the upstream has, and relays in the background.
 pub(super) async fn start(connection: &Connection, name: &str, body: &[u8]) -> Response {
     let bad = |why: &str| error(StatusCode::BAD_REQUEST, "bad_request", why);
@@ -218,7 +215,7 @@ pub(super) async fn speech(connection: Connection, headers: HeaderMap, body: Byt
     );
     let mount = entered.as_ref().ok().map(|feed| feed.mount.clone());
     let mut upstream = Upstream::new(answer, mount, relay.board.pull(&name));
-    let (copy, copied) = Copy::new(PIECES);
+    let (copy, copied) = Copy::new();
     match entered {
         Ok(feed) => {
             upstream.copy = Some(copy);
@@ -232,7 +229,7 @@ pub(super) async fn speech(connection: Connection, headers: HeaderMap, body: Byt
             tracing::warn!(mount = %name, "speech: {}", failure.message);
             tokio::spawn(async move {
                 while let feed::Body::More(bytes) = upstream.next().await {
-                    if copy.pieces.send(bytes).await.is_err() {
+                    if !copy.send(bytes).await {
                         return;
                     }
                 }
