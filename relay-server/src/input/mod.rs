@@ -27,6 +27,10 @@ use crate::forward;
 use crate::mount::SourceInfo;
 use crate::server::{Counters, Relay};
 
+/// Pulls, and likewise fallbacks, that do nothing now and are still listed:
+/// whoever asks for one may name any mount.
+const MOST_RESTING: usize = 1024;
+
 /// What inputs and forwards are doing, for the API.
 #[derive(Debug, Default)]
 pub struct Board {
@@ -164,6 +168,15 @@ impl Board {
         let status = Status::new(kind, mount);
         let mut inputs = self.inputs.write().unwrap_or_else(PoisonError::into_inner);
         inputs.retain(|other| other.kind != kind || other.mount != mount);
+        let rests = |other: &Status| other.kind == kind && !other.is_live();
+        let resting = inputs.iter().filter(|other| rests(other)).count();
+        let mut surplus = (resting + 1).saturating_sub(MOST_RESTING);
+        // The oldest go first.
+        inputs.retain(|other| {
+            let goes = surplus > 0 && rests(other);
+            surplus -= usize::from(goes);
+            !goes
+        });
         inputs.push(status.clone());
         status
     }
@@ -257,5 +270,28 @@ pub(crate) fn info(input: &Input, peer: String) -> SourceInfo {
         peer,
         protocol: input.kind.name(),
         ..SourceInfo::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_over_is_not_listed_for_ever() {
+        let board = Board::default();
+        let input = board.add("udp", "/voice.opus");
+        let live = board.pull("/live.opus");
+        live.is("live");
+        for number in 0..MOST_RESTING + 10 {
+            board.pull(&format!("/{number}.opus")).is("ended");
+        }
+        let last = board.pull("/last.opus");
+        let listed = board.inputs.read().unwrap_or_else(PoisonError::into_inner);
+        assert_eq!(listed.len(), 2 + MOST_RESTING);
+        for kept in [&input, &live, &last] {
+            assert!(listed.iter().any(|other| Arc::ptr_eq(other, kept)));
+        }
+        assert_eq!(listed[2].mount, "/11.opus", "the oldest are gone");
     }
 }
