@@ -155,8 +155,8 @@ impl Default for Mount {
 
 impl Mount {
     /// Applies the properties a source may set in its query. Unknown names
-    /// are left to others (`?format=`, `?token=`); credentials and limits
-    /// that protect the relay cannot be set this way.
+    /// are left to others (`?format=`, `?token=`); credentials and
+    /// `source_timeout` cannot be set this way.
     ///
     /// # Errors
     /// Names the first value that makes no sense.
@@ -346,11 +346,18 @@ mod tests {
     fn queries_set_what_they_may() {
         let config = Config::default();
         let mut mount = config.mount("/x");
-        let query = [("history", "20"), ("token", "x"), ("join", "start")]
-            .map(|(a, b)| (a.to_owned(), b.to_owned()));
+        mount.bitrate = 96_000;
+        let query = [
+            ("history", "20"),
+            ("token", "x"),
+            ("join", "start"),
+            ("bitrate", "0"),
+        ]
+        .map(|(a, b)| (a.to_owned(), b.to_owned()));
         mount.apply_query(&query).expect("sound");
         assert_eq!(mount.history, Duration::from_secs(20));
         assert_eq!(mount.join, JoinDefault::Start);
+        assert_eq!(mount.bitrate, 0, "left to codec and channels");
         let wrong = [("join".to_owned(), "middle".to_owned())];
         let why = mount.apply_query(&wrong).expect_err("no such join");
         assert!(why.contains("join") && why.contains("middle"), "{why}");

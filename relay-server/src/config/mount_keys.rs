@@ -3,7 +3,7 @@
 use super::fallback::Fallback;
 use super::keys::{Key, key};
 use super::value::{show_duration, show_text};
-use super::{Encode, JoinDefault, Mount, Secret, Value};
+use super::{Encode, JoinDefault, Mount, Secret};
 
 pub(super) const MOUNT: &[Key<Mount>] = &[
     key!(
@@ -188,7 +188,7 @@ pub(super) const MOUNT: &[Key<Mount>] = &[
         "bitrate",
         "bitrate for PCM sources such as \"96k\"; 0 chooses by codec and channels",
         |m, v| {
-            m.bitrate = if *v == Value::Integer(0) {
+            m.bitrate = if v.integer(0..=0).is_ok() {
                 0
             } else {
                 v.bitrate()?

@@ -147,24 +147,26 @@ impl Value {
     }
 
     fn scaled(&self, kilo: u64) -> Option<u64> {
-        let text = match self {
-            Self::Integer(n) => return u64::try_from(*n).ok(),
-            Self::Text(text) => text.trim().to_ascii_lowercase(),
+        let number = match self {
+            Self::Integer(n) => u64::try_from(*n).ok()?,
+            Self::Text(text) => {
+                let text = text.trim().to_ascii_lowercase();
+                let digits = text
+                    .find(|c: char| !c.is_ascii_digit())
+                    .unwrap_or(text.len());
+                let (number, unit) = text.split_at(digits);
+                let scale = match unit.trim() {
+                    "" | "b" => 1,
+                    "k" | "kb" | "kib" | "kbit" | "kbit/s" => kilo,
+                    "m" | "mb" | "mib" => kilo * kilo,
+                    "g" | "gb" | "gib" => kilo * kilo * kilo,
+                    _ => return None,
+                };
+                number.parse::<u64>().ok()?.checked_mul(scale)?
+            }
             _ => return None,
         };
-        let digits = text
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let scale = match unit.trim() {
-            "" | "b" => 1,
-            "k" | "kb" | "kib" | "kbit" | "kbit/s" => kilo,
-            "m" | "mb" | "mib" => kilo * kilo,
-            "g" | "gb" | "gib" => kilo * kilo * kilo,
-            _ => return None,
-        };
-        let number: u64 = number.parse().ok()?;
-        number.checked_mul(scale).filter(|n| *n <= 1 << 40)
+        (number <= 1 << 40).then_some(number)
     }
 
     /// A list of texts; text alone is split at commas.
@@ -212,6 +214,8 @@ mod tests {
         assert!(text("soon").duration().is_err());
         assert!(Value::Float(f64::NAN).duration().is_err());
         assert_eq!(text("16MiB").bytes(), Ok(16 << 20));
+        assert!(text("2048g").bytes().is_err());
+        assert!(Value::Integer(2 << 40).bytes().is_err());
         assert_eq!(text("96k").bitrate(), Ok(96_000));
         assert_eq!(text("96").bitrate(), Ok(96_000));
         assert!(text("9999999999999999999999k").bitrate().is_err());
