@@ -33,7 +33,6 @@ const ROOM: u64 = 1500;
 enum Command {
     Attach(Box<Attach>),
     Kick(ListenerId, u16, String),
-    KickMount(Arc<MountShared>, u16, String),
     Drain(Duration, Duration, Option<String>),
     List(Arc<MountShared>, oneshot::Sender<Vec<ListenerInfo>>),
     /// What the past holds for the listener in a place.
@@ -199,11 +198,6 @@ impl Fanout {
     /// Closes a listener, e.g. with `close::KICKED`; unknown ones are ignored.
     pub fn kick(&self, id: ListenerId, code: u16, reason: &str) {
         self.broadcast(|| Command::Kick(id, code, reason.to_owned()));
-    }
-
-    /// Closes all listeners of a log, e.g. when its mount is removed.
-    pub fn kick_mount(&self, mount: &Arc<MountShared>, code: u16, reason: &str) {
-        self.broadcast(|| Command::KickMount(mount.clone(), code, reason.to_owned()));
     }
 
     /// Sends `goaway` and closes every listener within `spread`, each at its

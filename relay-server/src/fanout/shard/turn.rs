@@ -201,11 +201,6 @@ impl Shard {
                     self.close(now, key, code, &reason);
                 }
             }
-            Command::KickMount(mount, code, reason) => {
-                for key in self.keys_of(&mount) {
-                    self.close(now, key, code, &reason);
-                }
-            }
             Command::Drain(after, spread, url) => {
                 let (after, spread) = (millis(after), millis(spread));
                 self.draining = Some((after, spread, url));

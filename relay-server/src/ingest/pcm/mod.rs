@@ -134,14 +134,6 @@ impl Pipeline {
         outcome
     }
 
-    /// Takes interleaved float frames; values are expected within ±1.
-    ///
-    /// # Errors
-    /// As [`Pipeline::push`].
-    pub fn push_frames(&mut self, samples: &[f32]) -> Result<(), Error> {
-        self.feed(samples)
-    }
-
     fn feed(&mut self, samples: &[f32]) -> Result<(), Error> {
         let source = usize::from(self.format.channels);
         self.frames += (samples.len() / source) as u64;
