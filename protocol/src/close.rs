@@ -6,15 +6,15 @@ pub const GOING_AWAY: u16 = 4000;
 pub const TOO_SLOW: u16 = 4001;
 /// An administrator closed the connection.
 pub const KICKED: u16 = 4002;
-/// The mount has `max_listeners` listeners.
+/// The mount is full. Seamcast's relay refuses the handshake instead, with 503.
 pub const MOUNT_FULL: u16 = 4003;
-/// The relay has no resources for another listener.
+/// The relay has no resources for another source (source sockets).
 pub const OVERLOADED: u16 = 4004;
 /// Another source took the mount over (source sockets).
 pub const TAKEN_OVER: u16 = 4005;
 /// The programme ended; there is nothing more to come.
 pub const ENDED: u16 = 4500;
-/// No such mount.
+/// No such mount. Seamcast's relay refuses the handshake instead, with 404.
 pub const NOT_FOUND: u16 = 4504;
 /// Credentials are missing or wrong (source sockets).
 pub const UNAUTHORIZED: u16 = 4501;

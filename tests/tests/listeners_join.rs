@@ -94,10 +94,7 @@ fn joins_elsewhere() {
 #[test]
 fn mp3_joins_in_the_bit_reservoir() {
     require(&["ffmpeg", "curl", "lame", "mpg123"]);
-    let relay = Relay::start_with(&RelayOptions {
-        config: Some("[defaults]\nchunk_ms = 20\n".into()),
-        ..RelayOptions::default()
-    });
+    let relay = Relay::with_config("[defaults]\nchunk_ms = 20\n");
     let scratch = Scratch::new("reservoir");
     // Loud after soft: what the soft frames saved is spent on the loud ones.
     let noise = Pcm::noise(48_000, 2, 4 * 48_000, 0.5, 5);
@@ -211,6 +208,28 @@ fn origins_are_checked_when_they_are_listed() {
     // The key and answer of RFC 6455 §1.3.
     assert!(good.starts_with("HTTP/1.1 101") && good.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     assert!(upgrade(&format!("http://{}", relay.address)).starts_with("HTTP/1.1 101"));
+}
+
+#[test]
+fn one_too_many_is_told_whose_limit_it_is() {
+    let relay = Relay::with_config(
+        "demo = true\nmax_listeners = 2\n[[mount]]\npath = \"/demo.opus\"\nmax_listeners = 1\n",
+    );
+    // Who has a configuration is counted.
+    let listen = |path: &str| {
+        relay.wait_for("/api/mounts", path, Duration::from_secs(20));
+        let mut socket = relay_common::Socket::open(&relay, path, Some("seamcast.v1"));
+        socket.control("config");
+        socket
+    };
+    let refused = |path: &str, why: &str| {
+        let (status, body) = relay.fetch(path);
+        assert!(status == 503 && body.contains(why), "{status} {body}");
+    };
+    let _first = listen("/demo.opus");
+    refused("/demo.opus", "mount /demo.opus has 1 listeners, its most");
+    let _second = listen("/demo.mp3");
+    refused("/demo.mp3", "the relay has 2 listeners, its most");
 }
 
 #[test]

@@ -137,16 +137,7 @@ async fn get(connection: &Connection, path: &str, request: &Parts) -> Response {
         Ok(listener) => listener,
         Err(why) => return error(StatusCode::BAD_REQUEST, "bad_request", &why),
     };
-    let full = |limit: u64, now: u64| limit > 0 && now >= limit;
-    let stats = &mount.shared.stats;
-    let now = stats.listeners.load(std::sync::atomic::Ordering::Relaxed);
-    if full(mount.settings().max_listeners, now)
-        || full(config.max_listeners, connection.relay.fanout.count())
-    {
-        let why = format!(
-            "mount {} has {now} listeners, its most; retry later",
-            mount.name
-        );
+    if let Some(why) = full(connection, &mount) {
         let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "full", &why);
         response
             .headers_mut()
@@ -195,6 +186,22 @@ async fn get(connection: &Connection, path: &str, request: &Parts) -> Response {
             request: Box::new(request),
         })
         .await
+}
+
+/// Why one more listener cannot be taken; `None` when there is room.
+fn full(connection: &Connection, mount: &Mount) -> Option<String> {
+    let stats = &mount.shared.stats;
+    let here = stats.listeners.load(std::sync::atomic::Ordering::Relaxed);
+    let most = mount.settings().max_listeners;
+    if most > 0 && here >= most {
+        let name = &mount.name;
+        return Some(format!(
+            "mount {name} has {here} listeners, its most (max_listeners); retry later"
+        ));
+    }
+    let all = connection.relay.fanout.count();
+    (all >= connection.relay.config().max_listeners)
+        .then(|| format!("the relay has {all} listeners, its most (max_listeners); retry later"))
 }
 
 /// Whether a request asks for the messages of `seamcast.v1` as a body.
@@ -444,6 +451,7 @@ async fn source(connection: &Connection, request: &Parts, upgrade: &Upgrade) -> 
         Err(why) => error(StatusCode::BAD_REQUEST, "bad_request", &why),
     }
 }
+
 /// Waits for a mount that is fetched on demand.
 async fn fetched(connection: &Connection, path: &str) {
     let until = tokio::time::Instant::now() + FIRST_AUDIO;
@@ -451,6 +459,6 @@ async fn fetched(connection: &Connection, path: &str) {
     while !connection.relay.mounts.find(path).is_some_and(there)
         && tokio::time::Instant::now() < until
     {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
