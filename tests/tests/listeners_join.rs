@@ -259,6 +259,12 @@ fn administrators_close_listeners_and_sources() {
         listener.close_code(),
         Some(seamcast_protocol::close::KICKED)
     );
+    let mount = "/api/mounts/demo.opus";
+    assert!(
+        !curl(&[], mount).contains("\"peer\""),
+        "addresses are not for everybody"
+    );
+    assert!(curl(&["-H", &token], mount).contains("\"peer\""));
     let source = "/api/mounts/demo.opus/source";
     assert!(curl(&["-X", "DELETE"], source).ends_with("401"));
     let mut listener = relay_common::Socket::open(&relay, "/demo.opus", Some("seamcast.v1"));

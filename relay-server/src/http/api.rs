@@ -41,7 +41,7 @@ pub(super) async fn mounts(connection: Connection, headers: HeaderMap, uri: http
         .iter()
         .filter(|mount| admin || mount.settings().public)
         .filter(|mount| mount.is_ready())
-        .map(|mount| mount.describe())
+        .map(|mount| mount.describe(admin))
         .collect();
     fresh(&Value::Array(mounts))
 }
@@ -120,7 +120,7 @@ pub(super) async fn mount(
 }
 
 async fn one(connection: &Connection, mount: &Mount, admin: bool) -> Response {
-    let mut body = mount.describe();
+    let mut body = mount.describe(admin);
     if admin && let Value::Object(body) = &mut body {
         let listeners = connection.relay.fanout.listeners(&mount.shared).await;
         body.insert("listener_list".into(), json!(listeners));

@@ -47,7 +47,7 @@ pub(super) async fn status(connection: Connection, headers: HeaderMap) -> Respon
 }
 
 fn source(mount: &Mount, address: &str) -> serde_json::Value {
-    let about = mount.describe();
+    let about = mount.describe(false);
     let (artist, title) = (&about["artist"], &about["title"]);
     json!({
         "listenurl": format!("http://{address}{}", mount.name),

@@ -50,8 +50,9 @@ impl Mount {
         rate.and_then(|rate| u64::try_from(rate).ok()).unwrap_or(0)
     }
 
-    /// Everything the API says about it.
-    pub fn describe(&self) -> Value {
+    /// Everything the API says about it; only the administrator is told of
+    /// addresses and programs.
+    pub fn describe(&self, admin: bool) -> Value {
         let counted = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let fanout = &self.shared.stats;
         let bitrate = self.bitrate();
@@ -69,12 +70,15 @@ impl Mount {
         let container = config.map_or("", |config| &config.container);
         let codec = config.map_or("", |config| &config.codec);
         let source = inner.on_air.as_ref().map(|on_air| {
-            json!({
-                "peer": on_air.info.peer,
+            let mut source = json!({
                 "protocol": on_air.info.protocol,
-                "user_agent": on_air.info.agent,
                 "connected_at": unix_seconds(on_air.since),
-            })
+            });
+            if admin {
+                source["peer"] = on_air.info.peer.as_str().into();
+                source["user_agent"] = on_air.info.agent.as_str().into();
+            }
+            source
         });
         let recording = inner.recording.as_ref().map(|(stats, path)| {
             json!({
