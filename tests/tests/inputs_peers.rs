@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tests::support::http::request;
 use tests::support::{
-    Alignment, Pcm, Program, Relay, RelayOptions, Scratch, align, free_udp_port, mpg123_decode,
-    opusdec_decode, require,
+    Alignment, Pcm, Program, Relay, Scratch, align, free_udp_port, mpg123_decode, opusdec_decode,
+    require,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -16,14 +16,11 @@ const CAPTURE: &str = "/usr/share/sip-tester/g711a.pcap";
 
 /// A relay with one RTP input for `/call.opus`.
 fn rtp_relay(port: u16, more: &str) -> Relay {
-    Relay::start_with(&RelayOptions {
-        config: Some(format!(
-            "[[mount]]\npath = \"/call.opus\"\nbitrate = \"96k\"\nchunk_ms = 40\n\
+    Relay::with_config(&format!(
+        "[[mount]]\npath = \"/call.opus\"\nbitrate = \"96k\"\nchunk_ms = 40\n\
              [[input]]\nkind = \"rtp\"\nmount = \"/call.opus\"\nlisten = \"127.0.0.1:{port}\"\n\
              timeout = \"2s\"\n{more}\n"
-        )),
-        ..RelayOptions::default()
-    })
+    ))
 }
 
 fn heard(relay: &Relay, scratch: &Scratch) -> (Pcm, serde_json::Value) {

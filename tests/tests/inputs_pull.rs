@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tests::support::http::{Answer, answer, request};
-use tests::support::{Program, Relay, RelayOptions, Scratch, opusdec_decode, require};
+use tests::support::{Program, Relay, Scratch, opusdec_decode, require};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -303,12 +303,9 @@ fn speech_answers_the_caller_and_feeds_a_mount() {
             );
         }
     });
-    let relay = Relay::start_with(&RelayOptions {
-        config: Some(format!(
-            "speech_url = \"http://{upstream}/v1/audio/speech\"\nspeech_key = \"upstream-key\"\n"
-        )),
-        ..RelayOptions::default()
-    });
+    let relay = Relay::with_config(&format!(
+        "speech_url = \"http://{upstream}/v1/audio/speech\"\nspeech_key = \"upstream-key\"\n"
+    ));
     let say = |key: &str, body: &str, out: &str| {
         let done = Program::new("curl")
             .args(["-sS", "-o"])
@@ -393,12 +390,9 @@ fn an_old_shoutcast_server_is_fetched_on_demand_with_its_titles() {
             std::thread::sleep(Duration::from_millis(100));
         }
     });
-    let relay = Relay::start_with(&RelayOptions {
-        config: Some(format!(
-            "[[input]]\nkind = \"http\"\nmount = \"/radio.mp3\"\nurl = \"http://{upstream}/;\"\non_demand = true\n"
-        )),
-        ..RelayOptions::default()
-    });
+    let relay = Relay::with_config(&format!(
+        "[[input]]\nkind = \"http\"\nmount = \"/radio.mp3\"\nurl = \"http://{upstream}/;\"\non_demand = true\n"
+    ));
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(
         relay.fetch("/api/mounts/radio.mp3").0,

@@ -5,8 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tests::support::{
-    Encoding, Pcm, Program, Relay, RelayOptions, Scratch, align, encode, mpg123_decode,
-    opusdec_decode, require,
+    Encoding, Pcm, Program, Relay, Scratch, align, encode, mpg123_decode, opusdec_decode, require,
 };
 
 const RATE: usize = 48_000;
@@ -79,10 +78,7 @@ fn recording(relay: &Relay, mount: &str, least: f64) -> String {
 }
 
 fn plays(extension: &str, encoding: Encoding<'_>, decode: fn(&Path) -> Pcm, delay: usize) {
-    let relay = Relay::start_with(&RelayOptions {
-        config: Some("[defaults]\nrecord = true\n".to_owned()),
-        ..RelayOptions::default()
-    });
+    let relay = Relay::with_config("[defaults]\nrecord = true\n");
     let scratch = Scratch::new("for-mpv");
     let source = scratch.file(&format!("source.{extension}"));
     let pcm = Pcm::noise(RATE as u32, 1, RATE * SECONDS, 0.3, 3);

@@ -146,10 +146,7 @@ fn configured(name: &str, replace: &[(&str, &str)]) -> Relay {
         assert!(config.contains(from), "{name} has no {from}");
         config = config.replace(from, to);
     }
-    Relay::start_with(&RelayOptions {
-        config: Some(config),
-        ..RelayOptions::default()
-    })
+    Relay::with_config(&config)
 }
 
 #[test]

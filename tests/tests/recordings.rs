@@ -6,17 +6,14 @@ use std::time::{Duration, Instant};
 
 use tests::support::http::request;
 use tests::support::{
-    Encoding, Pcm, Program, Relay, RelayOptions, Running, Scratch, Seeded, encode, opusdec_decode,
-    require, snr_db,
+    Encoding, Pcm, Program, Relay, Running, Scratch, Seeded, encode, opusdec_decode, require,
+    snr_db,
 };
 
 const CONFIG: &str = "[defaults]\nrecord = true\n";
 
 fn relay() -> Relay {
-    Relay::start_with(&RelayOptions {
-        config: Some(CONFIG.to_owned()),
-        ..RelayOptions::default()
-    })
+    Relay::with_config(CONFIG)
 }
 
 /// The recordings of a mount, oldest first.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use relay_common::Socket;
 use seamcast_protocol::chunk::Header;
-use tests::support::{Encoding, Pcm, Program, Relay, RelayOptions, Scratch, encode, require};
+use tests::support::{Encoding, Pcm, Program, Relay, Scratch, encode, require};
 use tokio_tungstenite::tungstenite::Message;
 
 const USER_DEFINED_2: i32 = 12;
@@ -76,10 +76,8 @@ fn nobody_is_refused_and_listeners_go_on_where_they_were() {
     let pcm = Pcm::noise(48_000, 1, 48_000 * 60, 0.2, 9);
     encode(&pcm, Encoding::Opus(&["-b:a", "64k"]), &file).expect("encoder");
     let media = std::fs::read(&file).expect("encoded");
-    let mut relay = Relay::start_with(&RelayOptions {
-        config: Some("drain = \"10s\"\n[defaults]\nrecord = true\ngrace = \"60s\"\n".into()),
-        ..RelayOptions::default()
-    });
+    let mut relay =
+        Relay::with_config("drain = \"10s\"\n[defaults]\nrecord = true\ngrace = \"60s\"\n");
     let address = relay.address;
     let stop = Arc::new(AtomicBool::new(false));
     let answered = AtomicU64::new(0);

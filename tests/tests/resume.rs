@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use relay_common::mount;
 use seamcast_protocol::chunk::Header;
 use socket2::SockRef;
-use tests::support::{Encoding, Pcm, Relay, RelayOptions, Scratch, Seeded, encode, require};
+use tests::support::{Encoding, Pcm, Relay, Scratch, Seeded, encode, require};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message};
 
@@ -151,10 +151,7 @@ fn publish(relay: &Relay, path: &str, media: &[u8]) {
 fn five_hundred_resets_lose_and_repeat_no_byte() {
     require(&["ffmpeg"]);
     // Most resumes are answered out of the recording, the others out of memory.
-    let relay = Relay::start_with(&RelayOptions {
-        config: Some("[defaults]\nrecord = true\nhistory = \"2s\"\nburst = \"1s\"\n".into()),
-        ..RelayOptions::default()
-    });
+    let relay = Relay::with_config("[defaults]\nrecord = true\nhistory = \"2s\"\nburst = \"1s\"\n");
     let scratch = Scratch::new("resume");
     let file = scratch.file("source.mp3");
     let pcm = Pcm::noise(48_000, 1, 48_000 * SECONDS, 0.2, 9);

@@ -7,17 +7,14 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use relay_common::{Socket, exchange, mount, read_for, tone};
-use tests::support::{Program, Relay, RelayOptions, require};
+use tests::support::{Program, Relay, require};
 
 const LONG: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_lost_source_is_waited_for_and_may_return() {
     require(&["ffmpeg"]);
-    let relay = Relay::start_with(&RelayOptions {
-        config: Some("[defaults]\ngrace = \"3s\"\n".into()),
-        ..RelayOptions::default()
-    });
+    let relay = Relay::with_config("[defaults]\ngrace = \"3s\"\n");
     let publish = || {
         let mut args = tone(60.0);
         args.insert(2, "-re".into());
@@ -57,10 +54,7 @@ fn a_lost_source_is_waited_for_and_may_return() {
 #[test]
 fn a_second_source_takes_over_or_is_told_to_wait() {
     let config = "[[mount]]\npath = \"/only.opus\"\ntakeover = false\n";
-    let relay = Relay::start_with(&RelayOptions {
-        config: Some(config.into()),
-        ..RelayOptions::default()
-    });
+    let relay = Relay::with_config(config);
     let raw = "Content-Type: audio/x-raw;format=s16le;rate=48000;channels=1";
     let head = |path: &str| {
         format!(

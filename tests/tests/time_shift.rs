@@ -11,7 +11,7 @@ use relay_common::{
     Socket, decode_silently, listen_framed, listen_http, listen_ws, mount, rms, whole,
 };
 use tests::support::http::request;
-use tests::support::{Encoding, Pcm, Relay, RelayOptions, Scratch, encode, require};
+use tests::support::{Encoding, Pcm, Relay, Scratch, encode, require};
 use tokio_tungstenite::tungstenite::Message;
 
 const TIME: Duration = Duration::from_millis(1500);
@@ -20,10 +20,7 @@ const SECONDS: f64 = 24.0;
 
 /// A relay that keeps two seconds in memory and records everything.
 fn relay() -> Relay {
-    Relay::start_with(&RelayOptions {
-        config: Some("[defaults]\nrecord = true\nhistory = \"2s\"\nburst = \"1s\"\n".into()),
-        ..RelayOptions::default()
-    })
+    Relay::with_config("[defaults]\nrecord = true\nhistory = \"2s\"\nburst = \"1s\"\n")
 }
 
 /// A source that has sent all it had, and stays.

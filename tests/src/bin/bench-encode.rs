@@ -20,7 +20,7 @@ use seamcast_media::units::{MediaDuration, MediaTime};
 use seamcast_media::wav;
 use serde_json::{Value, json};
 use tests::support::http::request;
-use tests::support::{Program, Relay, RelayOptions, Scratch, artefact_dir, require};
+use tests::support::{Program, Relay, Scratch, artefact_dir, require};
 
 /// Broadband stereo of one minute, as the decoding benchmark's.
 const MUSIC: &str = "aevalsrc='0.2*sin(220*2*PI*t)*(0.6+0.4*sin(3*t))+0.1*sin(1760*2*PI*t)*sin(5*t)+0.15*random(0)*exp(-8*mod(t,0.5))|0.2*sin(330*2*PI*t)+0.1*sin(2640*2*PI*t)*cos(4*t)+0.15*random(1)*exp(-8*mod(t+0.25,0.5))':s=48000:d=60";
@@ -285,10 +285,7 @@ fn rtp(count: usize) -> Result<Value> {
             )
         })
         .collect();
-    let relay = Relay::start_with(&RelayOptions {
-        config: Some(format!("max_mounts = 2000\n{config}")),
-        ..RelayOptions::default()
-    });
+    let relay = Relay::with_config(&format!("max_mounts = 2000\n{config}"));
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     let begin = process_busy(relay.process.id())?;
     let backlog = backlog_drops()?;

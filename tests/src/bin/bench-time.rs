@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
 use serde_json::{Value, json};
-use tests::support::{Encoding, Pcm, Relay, RelayOptions, Scratch, Seeded, artefact_dir, encode};
+use tests::support::{Encoding, Pcm, Relay, Scratch, Seeded, artefact_dir, encode};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
 
@@ -107,10 +107,7 @@ fn recorded(relay: &Relay, path: &str, seconds: f64) -> Result<()> {
 // ---- seeks ----
 
 fn seek_rows(n: usize) -> Result<Vec<Value>> {
-    let relay = Relay::start_with(&RelayOptions {
-        config: Some("[defaults]\nrecord = true\nhistory = \"30s\"\n".into()),
-        ..RelayOptions::default()
-    });
+    let relay = Relay::with_config("[defaults]\nrecord = true\nhistory = \"30s\"\n");
     let media = media(PROGRAMME, "128k")?;
     let (most, rest) = media.split_at(media.len() * 9 / 10);
     let mut socket = source(&relay, "/a.opus")?;
@@ -272,13 +269,10 @@ fn row(name: &str, landed: &[Landed]) -> Value {
 
 /// Share of a core, in percent, that the relay takes with so many sources.
 fn cost(mounts: usize, secs: u64, record: bool) -> Result<f64> {
-    let relay = Relay::start_with(&RelayOptions {
-        config: Some(format!(
-            "max_mounts = {}\n[defaults]\nrecord = {record}\nhistory = \"5s\"\n",
-            mounts + 10
-        )),
-        ..RelayOptions::default()
-    });
+    let relay = Relay::with_config(&format!(
+        "max_mounts = {}\n[defaults]\nrecord = {record}\nhistory = \"5s\"\n",
+        mounts + 10
+    ));
     let seconds = secs as usize + 15;
     let media = media(seconds, "128k")?;
     let mut sockets = Vec::new();
