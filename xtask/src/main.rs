@@ -30,7 +30,7 @@ cargo xtask COMMAND
   bench [NAME] [ARGS]
           benchmarks with their peers, as a table and as JSON; --list names them
   fuzz [SECONDS] [--target NAME]
-          every parser of untrusted bytes under libFuzzer
+          the parsers of containers, messages and request heads under libFuzzer
   wasm    the player alone: wasm modules, npm package, page, and their sizes
   dist    a release in dist/: the relay with the page inside, the npm package
 

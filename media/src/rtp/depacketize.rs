@@ -231,8 +231,14 @@ impl Depacketizer {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::pcm::SampleFormat;
+    use crate::rtp::{self, Config, Receiver};
 
     const L8: Format = Format::Pcm {
         sample: SampleFormat::U8,
@@ -319,7 +325,7 @@ mod tests {
     #[test]
     fn opus_loss_is_a_hole_of_its_length() {
         let mut d = Depacketizer::new(vec![(97, Format::Opus { channels: 2 })]);
-        // TOC 0x78: one CELT frame of 20 ms.
+        // TOC 0xf8: one CELT frame of 20 ms.
         d.push(packet(97, 0, &[0xf8, 1, 2]));
         d.push(Event::Lost { packets: 2 });
         d.push(packet(97, 960 * 3, &[0xf8, 3, 4]));
@@ -342,5 +348,39 @@ mod tests {
         assert_eq!(media.len(), 3, "{media:?}");
         assert!(matches!(&media[0], Media::Fault(why) if why.contains("101")));
         assert_eq!(d.filled().unusable, 3);
+    }
+
+    proptest! {
+        /// Whoever reaches the port may send anything.
+        #[test]
+        fn whatever_comes_makes_a_bounded_amount_of_audio(
+            packets in vec((0_usize..4, 0_u16..8, any::<u32>(), vec(any::<u8>(), 0..64)), 0..64)
+        ) {
+            let wide = Format::Pcm { sample: SampleFormat::S16be, rate: 384_000, channels: 8 };
+            let mut receiver = Receiver::new(Config::default());
+            let mut d = Depacketizer::new(vec![(96, wide), (97, Format::Opus { channels: 2 })]);
+            let mut sequence = 0_u16;
+            for (kind, step, rtp_time, payload) in packets {
+                sequence = sequence.wrapping_add(step);
+                let packet = rtp::Packet {
+                    payload_type: [0, 96, 97, 101][kind],
+                    marker: false,
+                    sequence,
+                    // Near the one before it about as often as far away.
+                    rtp_time: if rtp_time % 2 == 0 { rtp_time >> 12 } else { rtp_time },
+                    ssrc: 7,
+                    payload: &payload,
+                };
+                receiver.push(Duration::ZERO, &packet);
+                while let Some(event) = receiver.poll(Duration::MAX) {
+                    d.push(event);
+                }
+                for media in std::iter::from_fn(|| d.poll()) {
+                    if let Media::Pcm(samples) = media {
+                        prop_assert!(samples.len() <= MAX_FILL);
+                    }
+                }
+            }
+        }
     }
 }
