@@ -29,7 +29,9 @@ impl Info {
             return Some(Self::vbri(frame));
         }
         let at = Header::LEN + header.side_info_len();
-        if frame.get(Header::LEN..at)?.iter().any(|&b| b != 0) {
+        // LAME puts a protected frame's CRC into the first two of them.
+        let zeros = Header::LEN + if header.protected { 2 } else { 0 };
+        if frame.get(zeros..at)?.iter().any(|&b| b != 0) {
             return None;
         }
         let mut rest = frame
@@ -119,6 +121,19 @@ mod tests {
             info.trims(&header),
             Some((576 + 529, 40 * 1152 - 1404 + 529))
         );
+    }
+
+    #[test]
+    fn reads_lame_behind_a_crc() {
+        // lame -p -b 64 -m m.
+        let mut frame = lame();
+        frame[1] = 0xfa;
+        frame[4..6].copy_from_slice(&[0x60, 0x0e]);
+        let header = Header::parse(&frame).expect("header");
+        let info = Info::parse(&header, &frame).expect("info");
+        assert_eq!((info.frames, info.gapless), (40, Some((576, 1404))));
+        frame[6] = 1;
+        assert_eq!(Info::parse(&header, &frame), None, "audio");
     }
 
     #[test]
