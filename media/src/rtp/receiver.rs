@@ -87,6 +87,8 @@ struct Source {
     highest: u64,
     /// Extended RTP time of the last packet that came.
     time: u64,
+    /// What follows the packet that came last, when that was too late.
+    again: Option<u16>,
     held: BTreeMap<u64, Held>,
 }
 
@@ -102,6 +104,9 @@ pub struct Receiver {
 /// A jump of the sequence number by more than this is a restarted sender, not
 /// loss (RFC 3550 appendix A.1, `MAX_DROPOUT`).
 const MAX_DROPOUT: i64 = 3000;
+/// Two packets in a row that are later than this many are one, too, whose
+/// numbers happen to be near (`MAX_MISORDER` there).
+const MAX_MISORDER: i64 = 100;
 
 impl Receiver {
     /// A receiver that has seen nothing.
@@ -131,9 +136,15 @@ impl Receiver {
             return;
         };
         if number < source.next {
+            let again = source.again.replace(packet.sequence.wrapping_add(1));
+            if ahead < -MAX_MISORDER && again == Some(packet.sequence) {
+                self.change_source(packet);
+                return self.push(now, packet);
+            }
             self.stats.late += 1;
             return;
         }
+        source.again = None;
         if source.held.contains_key(&number) {
             self.stats.duplicates += 1;
             return;
@@ -204,6 +215,7 @@ impl Receiver {
             next: number,
             highest: number,
             time,
+            again: None,
             held: BTreeMap::new(),
         });
     }
@@ -358,6 +370,24 @@ mod tests {
             },
         );
         assert_eq!(drain(&mut r, MS), "a-1c!x!y");
+    }
+
+    #[test]
+    fn a_sender_that_counts_anew_is_heard_at_once() {
+        let mut r = Receiver::new(Config::default());
+        for sequence in 0..500 {
+            r.push(MS, &packet(sequence, b"x"));
+        }
+        assert_eq!(drain(&mut r, MS).len(), 500);
+        // A copy that comes very late is no restart.
+        r.push(MS, &packet(7, b"y"));
+        r.push(MS, &packet(500, b"z"));
+        assert_eq!(drain(&mut r, MS), "z");
+        for sequence in 0..5 {
+            r.push(MS, &packet(sequence, b"n"));
+        }
+        assert_eq!(drain(&mut r, MS), "!nnnn");
+        assert_eq!((r.stats().late, r.stats().lost), (2, 0));
     }
 
     #[test]
