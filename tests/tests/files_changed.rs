@@ -18,12 +18,18 @@ fn bytes(len: usize, seed: u32) -> Vec<u8> {
 
 /// A file that is being written, with its writer, and one who follows it.
 fn followed(relay: &Relay, begun: &[u8]) -> (File, JoinHandle<(Answer, Duration)>) {
+    followed_as(relay, "g.raw", begun)
+}
+
+/// The same, by some name of the file `g.raw`.
+fn followed_as(relay: &Relay, name: &str, begun: &[u8]) -> (File, JoinHandle<(Answer, Duration)>) {
     let mut file = File::create(relay.scratch.file("g.raw")).expect("create");
     file.write_all(begun).expect("write");
     let address = relay.address;
+    let path = format!("/files/{name}?wait=50");
     let following = std::thread::spawn(move || {
         let began = Instant::now();
-        let answer = request(address, "GET", "/files/g.raw?wait=50", "");
+        let answer = request(address, "GET", &path, "");
         (answer, began.elapsed())
     });
     std::thread::sleep(Duration::from_millis(500));
@@ -51,6 +57,18 @@ fn rotated_while_being_followed() {
     // Both go on being served, each as itself.
     assert!(request(relay.address, "GET", "/files/g.raw", "").body == second);
     assert!(request(relay.address, "GET", "/files/g.raw.1", "").body == first);
+}
+
+#[test]
+fn followed_by_the_name_of_a_link_to_its_end() {
+    let relay = Relay::start();
+    std::os::unix::fs::symlink("g.raw", relay.scratch.file("latest.raw")).expect("link");
+    let whole = bytes(200_000, 1);
+    let (first, second) = whole.split_at(100_000);
+    let (mut writer, following) = followed_as(&relay, "latest.raw", first);
+    writer.write_all(second).expect("write");
+    drop(writer);
+    assert!(ended(following).body == whole);
 }
 
 #[test]

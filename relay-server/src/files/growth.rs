@@ -2,6 +2,7 @@
 //! notifications of the whole root (no polling).
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -121,6 +122,8 @@ fn note(shared: &Mutex<Shared>, event: &notify::Event) {
     let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
     for path in &event.paths {
         match event.kind {
+            // Another name for what is there: nobody writes by it.
+            EventKind::Create(_) if is_link(path) => {}
             EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any) | EventKind::Create(_) => {
                 let state = shared.files.entry(path.clone()).or_insert(FileState {
                     written: now,
@@ -161,6 +164,11 @@ fn note(shared: &Mutex<Shared>, event: &notify::Event) {
     }
 }
 
+fn is_link(path: &Path) -> bool {
+    path.symlink_metadata()
+        .is_ok_and(|found| found.is_symlink() || found.nlink() > 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,6 +206,28 @@ mod tests {
         let later = SystemTime::now() + Duration::from_secs(61);
         assert!(!growth.is_growing(&path, SystemTime::UNIX_EPOCH, later));
         std::fs::remove_dir_all(&root)
+    }
+
+    #[test]
+    fn a_link_to_a_finished_file_is_finished() -> std::io::Result<()> {
+        let base = std::env::temp_dir().join(format!("seamcast-links-{}", std::process::id()));
+        let root = base.join("root");
+        std::fs::create_dir_all(&root)?;
+        let root = root.canonicalize()?;
+        std::fs::write(base.join("a.raw"), b"whole")?;
+        let (growth, _) = Growth::watch(&root, Duration::from_secs(60));
+        std::fs::hard_link(base.join("a.raw"), root.join("hard.raw"))?;
+        std::os::unix::fs::symlink("hard.raw", root.join("soft.raw"))?;
+        let growing = |name| {
+            let now = SystemTime::now();
+            growth.is_growing(&root.join(name), SystemTime::UNIX_EPOCH, now)
+        };
+        // Whose notification comes after theirs.
+        let mut last = std::fs::File::create(root.join("last.raw"))?;
+        last.write_all(b"begun")?;
+        assert!(eventually(|| growing("last.raw")));
+        assert!(!growing("hard.raw") && !growing("soft.raw"));
+        std::fs::remove_dir_all(&base)
     }
 
     #[test]

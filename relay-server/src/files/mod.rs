@@ -138,8 +138,8 @@ impl Files {
             let file = shared.root.open_file(&relative)?;
             let metadata = file.metadata()?;
             Ok(Opened {
+                full_path: shared.root.path_of(&file, &relative),
                 file: Arc::new(file),
-                full_path: shared.root.path().join(relative),
                 len: metadata.len(),
                 modified: metadata.modified()?,
             })

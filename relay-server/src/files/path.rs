@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -76,6 +76,15 @@ impl Root {
     /// The root's own path, without symbolic links.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where an open file really is: who writes it does not know of links to it.
+    pub(crate) fn path_of(&self, file: &File, relative: &Path) -> PathBuf {
+        let found = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        found
+            .ok()
+            .filter(|path| path.starts_with(&self.path))
+            .unwrap_or_else(|| self.path.join(relative))
     }
 
     /// Opens a regular file below the root for reading. The kernel itself

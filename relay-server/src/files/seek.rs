@@ -89,8 +89,10 @@ fn wav(file: &File, len: u64, growing: bool, pos: f64) -> io::Result<Cut> {
         }
     };
     let data = header.data_offset as u64;
+    // Who records corrects the header later, if at all.
     let end = header
         .data_len
+        .filter(|_| !growing)
         .and_then(|l| data.checked_add(l))
         .unwrap_or(len)
         .min(len);
@@ -207,6 +209,21 @@ mod tests {
         assert_eq!(parsed.and_then(|h| h.data_len), Some(12_000));
         let beyond = raw(VOICE, 16_001, false, 100.0);
         assert_eq!((beyond.start, beyond.end), (16_000, 16_000));
+    }
+
+    #[test]
+    fn a_growing_file_is_longer_than_its_header_knows() {
+        let path = std::env::temp_dir().join(format!("seamcast-seek-{}.wav", std::process::id()));
+        let mut bytes = wav::header(VOICE, Some(320));
+        bytes.resize(44 + 32_000, 0);
+        std::fs::write(&path, &bytes).expect("write");
+        let file = File::open(&path).expect("open");
+        let start = |growing| {
+            let cut = locate(&file, bytes.len() as u64, growing, 1.5);
+            cut.expect("sound").start
+        };
+        assert_eq!((start(true), start(false)), (44 + 24_000, 44 + 320));
+        std::fs::remove_file(&path).expect("remove");
     }
 
     #[test]
