@@ -1,8 +1,11 @@
 //! `file`, `growing`, `command` and `stdin` inputs, and the push to Icecast.
 
 use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
+use seamcast_media::pcm::SampleFormat;
+use seamcast_media::wav;
 use tests::support::http::request;
 use tests::support::{
     Encoding, Pcm, Program, Relay, RelayOptions, Scratch, encode, opusdec_decode, require,
@@ -130,6 +133,97 @@ fn a_growing_file_is_followed_to_its_end() {
         heard.frames(),
         own.frames()
     );
+}
+
+#[test]
+fn a_growing_file_may_pause_as_long_as_its_own_timeout() {
+    require(&["opusdec"]);
+    let scratch = Scratch::new("pauses");
+    let path = scratch.file("whole.opus");
+    let tone = Pcm::sine(48_000, 440.0, 96_000);
+    encode(&tone, Encoding::Opus(&["-b:a", "96k"]), &path).expect("opus");
+    let whole = std::fs::read(&path).expect("read");
+    let path = scratch.file("grows.opus");
+    let relay = Relay::with_config(&format!(
+        "[[mount]]\npath = \"/g.opus\"\nsource_timeout = \"500ms\"\n\
+         [[input]]\nkind = \"growing\"\nmount = \"/g.opus\"\npath = \"{}\"\ntimeout = \"4s\"\n",
+        path.display()
+    ));
+    let mut file = std::fs::File::create(&path).expect("create");
+    let (first, second) = whole.split_at(whole.len() / 2);
+    file.write_all(first).expect("append");
+    relay.wait_for("/api/mounts/g.opus", "\"live\":true", LIMIT);
+    std::thread::sleep(Duration::from_millis(1500));
+    file.write_all(second).expect("append");
+    relay.wait_for("/api/mounts/g.opus", "\"state\":\"ended\"", LIMIT);
+    relay.download("/g.opus?from=start", &scratch.file("heard.opus"));
+    let heard = opusdec_decode(&scratch.file("heard.opus")).expect("opusdec");
+    assert_eq!(heard.frames(), 96_000);
+    assert_eq!(inputs(&relay)[0]["starts"], 1, "{}", inputs(&relay));
+}
+
+#[test]
+fn a_growing_wav_is_followed_beyond_what_its_header_says() {
+    require(&["opusdec"]);
+    let scratch = Scratch::new("growing-wav");
+    let path = scratch.file("grows.wav");
+    let relay = Relay::with_config(&format!(
+        "[[input]]\nkind = \"growing\"\nmount = \"/g.opus\"\npath = \"{}\"\ntimeout = \"2s\"\n",
+        path.display()
+    ));
+    let format = wav::Format {
+        sample: SampleFormat::S16le,
+        sample_rate: 8_000,
+        channels: 1,
+    };
+    // As recorders do: the header says at each time what there is.
+    let header = |seconds: u64| wav::header(format, Some(16_000 * seconds));
+    let mut file = std::fs::File::create(&path).expect("create");
+    let second: Vec<u8> = (0..16_000_u32).map(|i| (i * 7) as u8 & 0x3f).collect();
+    file.write_all(&[header(1), second.clone()].concat())
+        .expect("begin");
+    for (seconds, there) in [(2, "\"live\":true"), (3, "\"media_time\":1.")] {
+        relay.wait_for("/api/mounts/g.opus", there, LIMIT);
+        file.write_all(&second).expect("append");
+        file.write_all_at(&header(seconds), 0).expect("correct");
+    }
+    relay.wait_for("/api/mounts/g.opus", "\"state\":\"ended\"", LIMIT);
+    relay.download("/g.opus?from=start", &scratch.file("heard.opus"));
+    let heard = opusdec_decode(&scratch.file("heard.opus")).expect("opusdec");
+    assert_eq!(heard.frames(), 48_000 * 3);
+}
+
+#[test]
+fn other_content_in_a_growing_file_is_played_from_its_beginning() {
+    require(&["opusdec"]);
+    let scratch = Scratch::new("rewritten");
+    let (first, second) = (scratch.file("first.opus"), scratch.file("second.opus"));
+    for (file, hertz, seconds) in [(&first, 440.0, 2), (&second, 880.0, 3)] {
+        let tone = Pcm::sine(48_000, hertz, 48_000 * seconds);
+        encode(&tone, Encoding::Opus(&["-b:a", "96k"]), file).expect("opus");
+    }
+    let begun = std::fs::read(&first).expect("read");
+    let begun = &begun[..begun.len() * 3 / 4];
+    let path = scratch.file("grows.opus");
+    std::fs::write(&path, begun).expect("write");
+    let relay = Relay::with_config(&format!(
+        "[[mount]]\npath = \"/g.opus\"\ngrace = \"60s\"\n\
+         [[input]]\nkind = \"growing\"\nmount = \"/g.opus\"\npath = \"{}\"\ntimeout = \"4s\"\n",
+        path.display()
+    ));
+    let until = Instant::now() + LIMIT;
+    while inputs(&relay)[0]["bytes"].as_u64() != Some(begun.len() as u64) {
+        assert!(Instant::now() < until, "{}", inputs(&relay));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    // Longer than what was taken before anybody can see that it was shorter.
+    std::fs::copy(&second, &path).expect("copy");
+    wait_for_starts(&relay, 2);
+    relay.wait_for("/api/mounts/g.opus", "\"state\":\"ended\"", LIMIT);
+    relay.download("/g.opus?from=start", &scratch.file("heard.opus"));
+    let heard = opusdec_decode(&scratch.file("heard.opus")).expect("opusdec");
+    assert!(heard.frames() > 48_000 * 7 / 2, "{}", heard.frames());
 }
 
 #[test]

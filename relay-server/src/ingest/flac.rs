@@ -64,6 +64,11 @@ impl Decoder {
         Ok(())
     }
 
+    /// Nothing comes for now: what is there may be whole all the same.
+    pub(super) fn look_again(&mut self) {
+        self.enough = 0;
+    }
+
     /// No more input: decodes what waited for more.
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
         if self.in_frames {
@@ -136,9 +141,10 @@ impl Decoder {
             }
         }
         self.buffer.drain(..at);
-        // Trying anew after every few bytes would decode a frame many times.
+        // Trying anew after every few bytes would decode a long frame many
+        // times. One of silence has no more than a few.
         let waiting = self.buffer.len();
-        self.enough = waiting + (waiting / 8).max(256);
+        self.enough = waiting + waiting / 8;
         Ok(())
     }
 }
@@ -183,6 +189,45 @@ mod tests {
             (44_100, 2, 16)
         );
         assert!(stream_info(&body[..9]).is_err());
+    }
+
+    /// A frame of 4,096 samples of silence, mono (RFC 9639 §9).
+    fn silence() -> Vec<u8> {
+        let crc = |bytes: &[u8], bits: u32, polynomial: u32| {
+            bytes.iter().fold(0, |crc, byte| {
+                (0..8).fold(crc ^ u32::from(*byte) << (bits - 8), |crc, _| {
+                    let next = crc << 1;
+                    let over = crc >> (bits - 1) & 1 == 1;
+                    (if over { next ^ polynomial } else { next }) & ((1 << bits) - 1)
+                })
+            })
+        };
+        let mut frame = vec![0xff, 0xf8, 0xc9, 0x08, 0];
+        frame.push(crc(&frame, 8, 0x07) as u8);
+        frame.extend([0, 0, 0]);
+        let sum = crc(&frame, 16, 0x8005) as u16;
+        frame.extend(sum.to_be_bytes());
+        frame
+    }
+
+    #[test]
+    fn short_frames_do_not_wait_for_others() {
+        let mut decoder = Decoder::default();
+        let mut stream = MAGIC.to_vec();
+        stream.extend_from_slice(&[0x80, 0, 0, 34]);
+        let mut body = [0; 34];
+        // 44 100 Hz, mono, 16 bits.
+        body[10..18].copy_from_slice(&[0x0a, 0xc4, 0x40, 0xf0, 0, 0, 0, 0]);
+        stream.extend_from_slice(&body);
+        let mut out = Vec::new();
+        decoder.push(&stream, &mut out).expect("sound");
+        for frames in 1..5 {
+            for piece in silence().chunks(7) {
+                decoder.push(piece, &mut out).expect("sound");
+            }
+            assert_eq!(out.len(), frames * 4 * 4096);
+        }
+        assert_eq!(decoder.faults(), 0);
     }
 
     #[test]

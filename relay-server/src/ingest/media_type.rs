@@ -16,6 +16,8 @@ pub const MAX_CHANNELS: u16 = 8;
 pub enum Declared {
     /// Find out from the bytes.
     Sniff,
+    /// The same of a file that grows: its header may name less than there is.
+    Growing,
     /// Raw PCM.
     Pcm(Format),
     /// Packets that were demuxed already.

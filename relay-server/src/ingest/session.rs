@@ -111,7 +111,7 @@ impl Session {
     /// When declared PCM cannot be encoded as configured.
     pub fn new(config: Config) -> Result<Self, Error> {
         let stage = match config.declared {
-            Declared::Sniff => Stage::First(Vec::new()),
+            Declared::Sniff | Declared::Growing => Stage::First(Vec::new()),
             Declared::Packets => Stage::Packets,
             Declared::Pcm(format) => {
                 Stage::Pcm(Samples::new(pipeline(format, config.encode)?, None))
@@ -205,11 +205,8 @@ impl Session {
 
     /// The next output, or `None` until more is pushed.
     pub fn poll(&mut self) -> Option<Output> {
+        self.hand_over();
         if let Some(chunker) = &mut self.chunker {
-            // All at once: a link's end then rides on its last chunk.
-            for event in self.events.drain(..) {
-                chunker.push_event(event);
-            }
             return chunker.poll().map(Output::Media);
         }
         if self.asked {
@@ -230,6 +227,15 @@ impl Session {
         }
     }
 
+    /// All at once: a link's end then rides on its last chunk.
+    fn hand_over(&mut self) {
+        if let Some(chunker) = &mut self.chunker {
+            for event in self.events.drain(..) {
+                chunker.push_event(event);
+            }
+        }
+    }
+
     /// Bytes without which the next chunk will hardly be complete; 0 when it cannot be told.
     pub fn wanted(&self) -> usize {
         match (&self.stage, &self.chunker) {
@@ -243,6 +249,13 @@ impl Session {
     /// The source pauses: what is pending should leave although it is short.
     /// Harmless when nothing is.
     pub fn flush(&mut self) {
+        if let Stage::Flac(decoder, _) = &mut self.stage {
+            decoder.look_again();
+            // What is wrong is said at the next push.
+            let _ = self.flac(&[], false);
+            self.collect();
+            self.hand_over();
+        }
         if let Some(chunker) = &mut self.chunker {
             chunker.flush();
         }

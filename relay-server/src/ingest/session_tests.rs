@@ -44,7 +44,11 @@ fn length(outputs: &[Media]) -> u64 {
 }
 
 fn publish(bytes: &[u8], piece: usize) -> Vec<Media> {
-    let mut session = session(Declared::Sniff, Codec::Opus);
+    publish_as(Declared::Sniff, bytes, piece)
+}
+
+fn publish_as(declared: Declared, bytes: &[u8], piece: usize) -> Vec<Media> {
+    let mut session = session(declared, Codec::Opus);
     let mut all = Vec::new();
     for piece in bytes.chunks(piece) {
         session.push(piece).expect("audio");
@@ -269,5 +273,29 @@ fn what_a_chunk_lacks_is_told_so_that_its_last_frame_wakes() {
             (3 * 417 + 208, 3 * 417 - 1, 2 * 417 + 208)
         );
         assert_eq!(frame[6..], [208, 0], "{frame:?}");
+    }
+}
+
+#[test]
+fn a_growing_wav_goes_on_beyond_what_its_header_promised() {
+    let Declared::Pcm(format) = raw(8_000) else {
+        panic!("raw");
+    };
+    let begun = [wav::header(format, Some(8_000)), vec![1; 8_000]].concat();
+    for piece in [1, 3, 4096] {
+        for (more, seconds) in [
+            (vec![1; 8_000], 1.0),
+            // The first sample looks like a chunk's name.
+            ([b"LI".to_vec(), vec![1; 7_998]].concat(), 1.0),
+            (
+                [b"LIST\x04\0\0\0INFO".to_vec(), vec![1; 7_988]].concat(),
+                0.5,
+            ),
+        ] {
+            let bytes = [begun.clone(), more].concat();
+            let outputs = publish_as(Declared::Growing, &bytes, piece);
+            let heard = MediaTime::from_ticks(length(&outputs)).as_secs_f64();
+            assert_eq!(heard, seconds, "{piece}");
+        }
     }
 }

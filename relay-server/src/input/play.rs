@@ -17,7 +17,11 @@ use crate::ingest::media_type::Declared;
 use crate::server::Relay;
 
 pub(super) fn enter(relay: &Arc<Relay>, input: &Input, peer: &str) -> Result<Feed, Refusal> {
-    let declared = input.format.map_or(Declared::Sniff, |sample| {
+    let unknown = match input.kind {
+        InputKind::Growing => Declared::Growing,
+        _ => Declared::Sniff,
+    };
+    let declared = input.format.map_or(unknown, |sample| {
         Declared::Pcm(wav::Format {
             sample,
             sample_rate: input.rate,

@@ -30,6 +30,11 @@ pub trait Source: Send {
         false
     }
 
+    /// How long it may send nothing, when it is not the mount that says.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
     /// The next piece; must be safe to cancel.
     fn next(&mut self) -> impl Future<Output = Body> + Send;
 }
@@ -40,7 +45,8 @@ pub trait Source: Send {
 /// When the source sent what cannot be carried, nothing for too long, or had
 /// to stop.
 pub async fn run(mut feed: Feed, source: &mut impl Source) -> Result<(), Refusal> {
-    let timeout = feed.mount.settings().source_timeout;
+    let timeout = source.patience();
+    let timeout = timeout.unwrap_or_else(|| feed.mount.settings().source_timeout);
     let flush_after = feed.flush_after();
     let relay = feed.relay.clone();
     let mut idle = false;

@@ -5,6 +5,7 @@ use seamcast_media::demux::{Demuxer, Event, Fault};
 use seamcast_media::wav;
 
 use super::super::flac;
+use super::super::media_type::Declared;
 use super::samples::Samples;
 use super::{Error, MAX_WITH_TAGS, Session, Stage, encoder, pipeline};
 
@@ -78,6 +79,9 @@ impl Session {
             Ok(Some(found)) => {
                 let pipeline = pipeline(found.format, self.config.encode)?;
                 let mut samples = Samples::new(pipeline, found.data_len);
+                if self.config.declared == Declared::Growing {
+                    samples = samples.growing();
+                }
                 let bytes = header.get(found.data_offset..).unwrap_or_default();
                 let lie = samples.push(bytes).map_err(encoder)?;
                 self.stage = Stage::Pcm(samples);

@@ -4,6 +4,11 @@ use super::super::pcm::{Error, Pipeline};
 
 /// So much after a WAV file's samples may be its other chunks (tags, cues).
 const OTHER_CHUNKS: u64 = 64 << 10;
+/// What those begin with.
+const CHUNK_NAMES: [&[u8]; 16] = [
+    b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"smpl", b"inst", b"JUNK", b"PEAK", b"fact",
+    b"iXML", b"_PMX", b"plst", b"afsp", b"DISP", b"PAD ",
+];
 
 /// A pipeline, and what a header promised to come through it.
 #[derive(Debug)]
@@ -13,6 +18,9 @@ pub(super) struct Samples {
     promised: Option<(u64, u64)>,
     /// Bytes that came after them.
     after: u64,
+    /// Of a file that grows: the first bytes after what the header promised
+    /// when it was read, until they tell what follows.
+    beyond: Option<Vec<u8>>,
 }
 
 impl Samples {
@@ -22,7 +30,15 @@ impl Samples {
             pipeline: Box::new(pipeline),
             promised: promised.map(|bytes| (bytes, bytes)),
             after: 0,
+            beyond: None,
         }
+    }
+
+    /// The header is older than the samples: who records into a file corrects
+    /// it as it goes, or at the end.
+    pub(super) fn growing(mut self) -> Self {
+        self.beyond = Some(Vec::new());
+        self
     }
 
     /// Takes the next bytes. Returns what is wrong with them, once.
@@ -35,6 +51,22 @@ impl Samples {
         *left -= taken;
         let (samples, rest) = bytes.split_at(taken as usize);
         self.pipeline.push(samples)?;
+        if let Some(beyond) = &mut self.beyond
+            && !rest.is_empty()
+        {
+            beyond.extend_from_slice(rest);
+            let is_chunk = |name: &&[u8]| beyond.iter().zip(*name).all(|(a, b)| a == b);
+            let other = CHUNK_NAMES.iter().any(is_chunk);
+            if other && beyond.len() < 4 {
+                return Ok(None);
+            }
+            let beyond = self.beyond.take().unwrap_or_default();
+            if !other {
+                self.promised = None;
+                self.pipeline.push(&beyond)?;
+            }
+            return Ok(None);
+        }
         let before = self.after;
         self.after += rest.len() as u64;
         let lies = before <= OTHER_CHUNKS && self.after > OTHER_CHUNKS;

@@ -1,6 +1,6 @@
 //! A file that grows, as a source.
 
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,12 +18,26 @@ use crate::server::Relay;
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// Last bytes by which what was taken is known again, and where in a file they
+/// are none: headers are corrected.
+const TAIL: usize = 64;
+const MAY_CHANGE: u64 = 4096;
+/// How long the end of its own accord may take, on a disk that stands still.
+const GRACE: Duration = Duration::from_secs(30);
+
 /// A file that another program appends to.
 struct Growing<'s> {
     file: tokio::fs::File,
     path: &'s Path,
-    /// Bytes taken so far.
+    /// Bytes taken so far, and the last of them.
     taken: u64,
+    tail: Vec<u8>,
+    /// It has other content now, from its beginning on.
+    rewritten: bool,
+    /// There was nothing more at the last look.
+    waited: bool,
+    /// The same file, to look at what was taken.
+    again: Arc<std::fs::File>,
     patience: Duration,
     grew: Instant,
     status: &'s Status,
@@ -41,11 +55,39 @@ impl Growing<'_> {
             )
         })
     }
+
+    /// That something else is where what was taken has been: its writer began
+    /// anew, and was beyond that place before anybody looked.
+    async fn differs(&self) -> bool {
+        let (file, tail) = (self.again.clone(), self.tail.clone());
+        let at = self.taken - tail.len() as u64;
+        if at < MAY_CHANGE {
+            return false;
+        }
+        let differs = tokio::task::spawn_blocking(move || {
+            let mut now = vec![0; tail.len()];
+            file.read_exact_at(&mut now, at).is_ok() && now != tail
+        });
+        differs.await.unwrap_or(false)
+    }
 }
 
 impl feed::Source for Growing<'_> {
+    /// It ends by itself before.
+    fn patience(&self) -> Option<Duration> {
+        Some(self.patience + GRACE)
+    }
+
     async fn next(&mut self) -> Body {
         loop {
+            // One that is shorter now is found below.
+            if self.waited && self.differs().await {
+                self.rewritten = true;
+                let shown = self.path.display();
+                let why = format!("{shown} has other content; it is read from its beginning");
+                self.status.failed(&why);
+                return Body::Lost(why);
+            }
             let mut buffer = BytesMut::with_capacity(16 * 1024);
             match self.file.read_buf(&mut buffer).await {
                 Ok(0) => {
@@ -56,11 +98,15 @@ impl feed::Source for Growing<'_> {
                     if self.grew.elapsed() >= self.patience {
                         return Body::Closed;
                     }
+                    self.waited = true;
                     tokio::time::sleep(LOOK_EVERY).await;
                 }
                 Ok(len) => {
                     self.grew = Instant::now();
+                    self.waited = false;
                     self.taken += len as u64;
+                    self.tail.extend_from_slice(&buffer);
+                    self.tail.drain(..self.tail.len().saturating_sub(TAIL));
                     self.status.bytes.fetch_add(len as u64, Ordering::Relaxed);
                     return Body::More(Bytes::from(buffer));
                 }
@@ -96,12 +142,17 @@ pub(super) async fn follow(relay: &Arc<Relay>, input: &Input, status: &Arc<Statu
                 tokio::time::sleep(LOOK_EVERY * 4).await;
                 continue;
             }
-            match tokio::fs::File::open(&input.path).await {
-                Ok(file) => {
+            let opened = std::fs::File::open(&input.path);
+            match opened.and_then(|file| Ok((file.try_clone()?, file))) {
+                Ok((again, file)) => {
                     let mut source = Growing {
-                        file,
+                        file: file.into(),
                         path: &input.path,
                         taken: 0,
+                        tail: Vec::with_capacity(32 * 1024),
+                        rewritten: false,
+                        waited: false,
+                        again: Arc::new(again),
                         patience: input.timeout,
                         grew: Instant::now(),
                         status,
@@ -111,7 +162,8 @@ pub(super) async fn follow(relay: &Arc<Relay>, input: &Input, status: &Arc<Statu
                     status.is("waiting");
                     // Of the file that was read: another may have its name by now.
                     let read = source.file.metadata().await;
-                    seen = read.ok().as_ref().map(Mark::of);
+                    let read = read.ok().filter(|_| !source.rewritten);
+                    seen = read.as_ref().map(Mark::of);
                 }
                 Err(error) => {
                     status.failed(&format!("{}: {error}", input.path.display()));
