@@ -256,7 +256,12 @@ pub async fn serve(
     }
     let mut shoutcast = None;
     if let Some(address) = relay.config().shoutcast_listen {
-        let listener = TcpListener::bind(address).await?;
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            let why = format!(
+                "cannot listen on {address} for SHOUTcast; choose another with shoutcast_listen: {error}"
+            );
+            std::io::Error::new(error.kind(), why)
+        })?;
         let accept = front::accept_shoutcast(relay.clone(), listener);
         shoutcast = Some(tokio::spawn(accept));
     }

@@ -359,7 +359,8 @@ fn kicked_drained_and_listed() {
     assert_eq!(framed.closed(), 4000);
     let mut rest = Vec::new();
     body.socket.read_to_end(&mut rest).expect("end");
-    assert!(rest.ends_with(b"\r\n0\r\n\r\n"), "the body ends properly");
+    // It is not complete: who fetches it is to come back.
+    assert!(rest.ends_with(b"chunk 9\r\n"), "{rest:?}");
     assert_eq!(second.closed(), 4000);
 }
 

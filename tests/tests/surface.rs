@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use relay_common::{Socket, exchange, read_for};
 use seamcast_protocol::{LISTENER_SUBPROTOCOL, SOURCE_SUBPROTOCOL};
-use tests::support::{Encoding, Pcm, Relay, RelayOptions, Scratch, encode, require};
+use tests::support::{Encoding, Pcm, Program, Relay, RelayOptions, Scratch, encode, require};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
@@ -197,6 +197,31 @@ fn bodies_of_api_requests_have_a_time_limit() {
         let answer = read_for(&mut socket, Duration::from_secs(15));
         let answer = String::from_utf8_lossy(&answer);
         assert!(answer.starts_with("HTTP/1.1 408 "), "{path}: {answer:?}");
+    }
+}
+
+/// An address that is taken is told with its key.
+#[test]
+fn an_address_that_is_taken_is_told_with_its_key() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().map(|at| (at, taken)).expect("bound");
+    let (address, _listener) = (taken.0.to_string(), taken.1);
+    for (listen, shoutcast) in [("127.0.0.1:0", &address), (&address, &"127.0.0.1:0".into())] {
+        let ended = Program::new(Relay::binary())
+            .args(["serve", "--listen", listen, "--shoutcast-listen", shoutcast])
+            .limit(Duration::from_secs(30))
+            .run();
+        let why = ended.expect_err("taken").to_string();
+        assert!(
+            why.contains(&format!("cannot listen on {address}")),
+            "{why}"
+        );
+        let key = if listen == address {
+            "--listen"
+        } else {
+            "shoutcast_listen"
+        };
+        assert!(why.contains(key), "{why}");
     }
 }
 

@@ -93,6 +93,8 @@ export class SeamcastPlayerElement extends Base {
         this.dispatchEvent(detail ? Object.assign(new CustomEvent(type, { detail }), detail) : new Event(type));
       });
     }
+    this.#loudness('volume');
+    this.#loudness('muted');
     this.#load();
     return player;
   }
@@ -128,6 +130,8 @@ export class SeamcastPlayerElement extends Base {
       this.#wanted = false;
       void this.#player?.close();
       this.#player = null;
+      // The next one begins as the attributes say.
+      this.#level();
     });
   }
 
@@ -139,22 +143,34 @@ export class SeamcastPlayerElement extends Base {
       this.#title();
       this.#load();
     } else if (name === 'label') this.#title();
-    else this.#loudness();
+    else this.#loudness(name);
     this.#enable();
   }
 
   #load() {
     if (!this.#player) return;
     this.#player.src = this.src;
-    this.#loudness();
-    if (this.#wanted) this.#player.play().catch(() => {});
+    if (this.#wanted && this.src) this.#player.play().catch(() => {});
   }
 
-  #loudness() {
-    if (!this.#player) return;
+  /** What an attribute says; what has been set otherwise since stays. @param {string} name */
+  #loudness(name) {
+    if (this.#player) Object.assign(this.#player, { [name]: this.#said()[/** @type {'volume'} */ (name)] });
+    else this.#level();
+  }
+
+  /** The attributes' volume. */
+  #said() {
     const volume = Number(this.getAttribute('volume') ?? 1);
-    if (volume >= 0 && volume <= 1) this.#player.volume = volume;
-    this.#player.muted = this.hasAttribute('muted');
+    return { volume: volume >= 0 && volume <= 1 ? volume : 1, muted: this.hasAttribute('muted') };
+  }
+
+  #level() {
+    if (!this.#parts) return;
+    const { muted, volume } = this.#player ?? this.#said();
+    this.#parts.mute.setAttribute('aria-pressed', String(muted));
+    draw(this.#parts.muteIcon, muted ? QUIET : LOUD);
+    this.#parts.volume.value = String(Math.round(Math.sqrt(volume) * 100));
   }
 
   #build() {
@@ -178,6 +194,7 @@ export class SeamcastPlayerElement extends Base {
     mute.addEventListener('click', () => { this.player.muted = !this.player.muted; });
     volume.addEventListener('input', () => { this.player.volume = (Number(volume.value) / 100) ** 2; });
     this.#title();
+    this.#level();
     this.#face(PLAY, 'Play', 'Ready');
     this.#enable();
   }
@@ -221,6 +238,9 @@ export class SeamcastPlayerElement extends Base {
         this.#wanted = false;
         this.#face(PLAY, 'Play', 'Paused');
         break;
+      case 'emptied':
+        this.#face(PLAY, 'Play', 'Ready');
+        break;
       case 'ended':
         this.#face(PLAY, 'Play', 'Ended');
         break;
@@ -241,15 +261,9 @@ export class SeamcastPlayerElement extends Base {
         this.#tags = detail.tags;
         this.#title();
         break;
-      case 'volumechange': {
-        const { muted, volume } = this.player;
-        this.#parts?.mute.setAttribute('aria-pressed', String(muted));
-        if (this.#parts) {
-          draw(this.#parts.muteIcon, muted ? QUIET : LOUD);
-          this.#parts.volume.value = String(Math.round(Math.sqrt(volume) * 100));
-        }
+      case 'volumechange':
+        this.#level();
         break;
-      }
       default:
     }
   }

@@ -79,6 +79,8 @@ export function announce(player, about = {}) {
     if (owner === me) show();
   });
   on('pause', () => playback('paused'));
+  // Nothing plays any more, and the system's button is to try again.
+  on('error', () => playback('paused'));
   on('emptied', release);
   return () => {
     listening.abort();

@@ -55,6 +55,16 @@ test('from play on the system knows what plays, until the source is closed', asy
   assert.deepEqual(set(), []);
 });
 
+test('after a failure the system offers to play', async () => {
+  const { player } = start();
+  const ws = await join();
+  assert.equal(session.playbackState, 'playing');
+  ws.media(new Uint8Array(44).fill(9));
+  for (let i = 0; i < 200 && !player.error; i += 1) await sleep(5);
+  assert.equal(player.error?.reason, 'bad_message');
+  assert.equal(session.playbackState, 'paused');
+});
+
 test("what is announced is playback to the system, unless the host has said otherwise", async () => {
   audioSession.type = 'auto';
   start();

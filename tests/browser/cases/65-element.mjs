@@ -46,4 +46,66 @@ export default [
       assert.equal(seen.left, null);
     },
   },
+  {
+    name: 'element: shows what it plays, and how loud, whatever its page does',
+    browsers: ['chromium'],
+    async run(tools) {
+      const page = await tools.page();
+      const media = file(tools, 'noise', 'opus', { seconds: 20 });
+      const seen = await page.run(async (url) => {
+        await bench.import('/seamcast/player/element.js');
+        const wait = (ms) => new Promise((done) => { setTimeout(done, ms); });
+        const element = document.createElement('seamcast-player');
+        const shown = () => {
+          const [play, mute, volume] = element.shadowRoot.querySelectorAll('button, input');
+          return {
+            title: element.shadowRoot.querySelector('b').textContent, state: element.shadowRoot.querySelector('span').textContent,
+            play: play.getAttribute('aria-label'), muted: mute.getAttribute('aria-pressed'), volume: Number(volume.value),
+          };
+        };
+        const seen = {};
+        const faults = [];
+        addEventListener('error', ({ message }) => faults.push(message));
+        element.setAttribute('controls', '');
+        element.setAttribute('muted', '');
+        element.setAttribute('volume', '0.25');
+        element.src = '/100%.opus';
+        document.body.append(element);
+        seen.built = shown();
+        element.src = url;
+        seen.named = shown();
+        await element.play();
+        seen.playing = shown();
+        // The listener's own choice outlives a change of station.
+        element.player.volume = 0.01;
+        element.player.muted = false;
+        element.src = `${url}?other`;
+        for (let n = 0; n < 400 && shown().state !== 'Playing'; n += 1) await wait(25);
+        seen.other = { ...shown(), level: element.player.volume };
+        element.removeAttribute('muted');
+        element.setAttribute('muted', '');
+        seen.hushed = { ...shown(), level: element.player.volume };
+        element.src = null;
+        seen.nothing = shown();
+        element.src = url;
+        await element.play();
+        element.remove();
+        await wait(50);
+        document.body.append(element);
+        seen.again = shown();
+        element.remove();
+        await wait(50);
+        return { ...seen, faults };
+      }, media.url);
+      const name = media.url.split('/').pop();
+      assert.deepEqual(seen.faults, []);
+      assert.deepEqual(seen.built, { title: '100%.opus', state: 'Ready', play: 'Play', muted: 'true', volume: 50 });
+      assert.equal(seen.named.title, name);
+      assert.equal(seen.playing.state, 'Playing');
+      assert.deepEqual(seen.other, { title: name, state: 'Playing', play: 'Pause', muted: 'false', volume: 10, level: 0.01 });
+      assert.deepEqual([seen.hushed.muted, seen.hushed.level], ['true', 0.01]);
+      assert.deepEqual([seen.nothing.state, seen.nothing.play, seen.nothing.title], ['Ready', 'Play', '']);
+      assert.deepEqual([seen.again.state, seen.again.play], ['Ready', 'Play']);
+    },
+  },
 ];

@@ -32,7 +32,8 @@ impl Session {
         };
     }
 
-    /// Sends `goaway` and closes; HTTP bodies end properly.
+    /// Sends `goaway` and closes. An HTTP body is cut off: the programme goes on, and who is told that it
+    /// was complete does not ask for the rest.
     pub fn go_away(&mut self, now: Now, after_ms: u64, url: Option<&str>) {
         if self.phase != Phase::Open {
             return;
@@ -43,7 +44,6 @@ impl Session {
                 url: url.map(str::to_owned),
             });
         }
-        self.end_body();
         self.close(now, close::GOING_AWAY, "the relay restarts");
     }
 
