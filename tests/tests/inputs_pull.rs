@@ -323,6 +323,16 @@ fn speech_answers_the_caller_and_feeds_a_mount() {
         String::from_utf8_lossy(&done.stdout).into_owned()
     };
     assert_eq!(say("wrong", "{}", "none"), "401");
+    // A page of another origin may name the mount, and is told it.
+    let preflight = "Origin: https://page.example\r\nAccess-Control-Request-Method: POST\r\n";
+    let allowed = request(relay.address, "OPTIONS", "/v1/audio/speech", preflight);
+    for list in [
+        "access-control-allow-headers",
+        "access-control-expose-headers",
+    ] {
+        let names = allowed.header(list).unwrap_or_default();
+        assert!(names.contains("X-Seamcast-Mount"), "{list}: {names}");
+    }
     let body = "{\"model\":\"tts-1\",\"input\":\"hello\",\"voice\":\"alloy\",\"response_format\":\"opus\"}";
     assert_eq!(say(Relay::PASSWORD, body, "said.opus"), "200");
     assert!(

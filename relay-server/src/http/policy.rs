@@ -10,9 +10,11 @@ use crate::config::Config;
 use crate::mount;
 
 /// Request headers that pages may send, and answer headers they may read.
-const ALLOW_HEADERS: &str = "Authorization, Content-Type, Range, If-Range, Icy-MetaData";
+const ALLOW_HEADERS: &str =
+    "Authorization, Content-Type, Range, If-Range, Icy-MetaData, X-Seamcast-Mount";
 pub(super) const EXPOSE_HEADERS: &str = "Accept-Ranges, Content-Length, Content-Range, ETag, \
-     icy-br, icy-description, icy-genre, icy-metaint, icy-name, icy-pub, icy-url";
+     icy-br, icy-description, icy-genre, icy-metaint, icy-name, icy-pub, icy-url, \
+     X-Seamcast-Mount";
 /// The page needs its own scripts and WebAssembly, sockets to any relay, and
 /// nothing inline.
 const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; \
