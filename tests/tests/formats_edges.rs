@@ -10,6 +10,7 @@ use seamcast_media::opus::{Head, Tags};
 use seamcast_media::units::{MediaDuration, MediaTime};
 use seamcast_player::engine::Event;
 use seamcast_player::resample::Resampler;
+use seamcast_player::stream::{Item, StreamDecoder};
 use tests::support::{Encoding, Pcm, require, snr_db};
 
 #[test]
@@ -135,6 +136,44 @@ fn mp3_and_opus_follow_each_other_without_a_gap() {
             steepest(&player.heard[0]) < 2.0 * steepest(&ideal),
             "{rate}: a click"
         );
+    }
+}
+
+/// Frames, and what was wrong.
+fn polled(decoder: &mut StreamDecoder) -> (usize, Vec<String>) {
+    let (mut frames, mut errors) = (0, Vec::new());
+    while let Some(item) = decoder.poll() {
+        match item {
+            Item::Audio(audio) => frames += audio.frames(),
+            Item::Error(error) => errors.push(error.message),
+            _ => {}
+        }
+    }
+    (frames, errors)
+}
+
+#[test]
+fn another_container_is_told_of_unless_the_stream_was_ended() {
+    require(&["ffmpeg"]);
+    let mp3 = encoded(&sine(44_100, 2, 1.0), Encoding::Mp3(&["-b:a", "160k"]));
+    let opus = encoded(&sine(RATE, 2, 1.0), Encoding::Opus(&["-b:a", "128k"]));
+    for (parts, frames) in [([&mp3, &opus], 44_100), ([&opus, &mp3], 48_000)] {
+        let mut decoder = StreamDecoder::new();
+        parts.iter().for_each(|part| decoder.push(part));
+        decoder.finish();
+        let (got, errors) = polled(&mut decoder);
+        assert_eq!((got, errors.len()), (frames, 1), "{errors:?}");
+        assert!(errors[0].contains("ogg page"), "{errors:?}");
+        let mut decoder = StreamDecoder::new();
+        let mut got = 0;
+        for part in parts {
+            decoder.push(part);
+            decoder.finish();
+            let (frames, errors) = polled(&mut decoder);
+            assert_eq!(errors, Vec::<String>::new());
+            got += frames;
+        }
+        assert_eq!(got, 44_100 + 48_000);
     }
 }
 

@@ -57,11 +57,12 @@ export class StreamDecoder {
   /** Resolved when `decode()` may be called; rejected with a `PlayerError` when the module cannot be loaded. */
   readonly ready: Promise<void>;
   /**
-   * Decodes the next bytes, cut anywhere.
+   * Decodes the next bytes, cut anywhere. A stream keeps its container: MP3 after Ogg, or Ogg after MP3, is passed
+   * over and told in `errors`, unless `flush()` or `reset()` came between.
    * @throws InvalidStateError before `ready` and after `free()`; TypeError for anything but bytes.
    */
   decode(bytes: AllowSharedBufferSource): Decoded;
-  /** End of input: what was held back. Call `reset()` before another stream. */
+  /** End of input: what was held back. Bytes that follow begin another stream. */
   flush(): Decoded;
   /** Forgets everything; the next byte is the first of another stream. */
   reset(): void;

@@ -99,6 +99,12 @@ impl MpegDemuxer {
                         self.tags = tags;
                     }
                 }
+                Found::Ogg { offset } => events.push_back(Event::Fault(Fault {
+                    offset,
+                    message: "ogg pages after mpeg frames are passed over; \
+                              end this stream before another"
+                        .into(),
+                })),
                 Found::Junk {
                     offset,
                     len,

@@ -38,6 +38,12 @@ pub enum Found {
         /// Its bytes.
         tag: Vec<u8>,
     },
+    /// An Ogg page where a frame was looked for: another container follows, of
+    /// which nothing is read. Told once; its bytes are junk.
+    Ogg {
+        /// Where it begins.
+        offset: u64,
+    },
     /// Bytes that belong to no frame and to no known tag.
     Junk {
         /// Where they begin.
@@ -69,6 +75,8 @@ pub struct Framer {
     /// Bytes seen of a Lyrics3 block whose end is being looked for.
     lyrics: Option<u64>,
     junk: u64,
+    /// An Ogg page was told since the last frame.
+    ogg: bool,
     finished: bool,
 }
 
@@ -93,6 +101,7 @@ enum Look {
     Id3(usize),
     Skip(usize),
     Lyrics,
+    Ogg,
     Need(usize),
     No,
 }
@@ -195,6 +204,7 @@ impl Framer {
                 Look::Frame(sync, len) => {
                     let payload = rest.get(..len).unwrap_or(rest).to_vec();
                     self.sync = Some(sync);
+                    self.ogg = false;
                     let offset = self.offset;
                     self.consume(len);
                     return Some(Found::Frame {
@@ -220,11 +230,18 @@ impl Framer {
                     }
                 }
                 Look::Lyrics => self.lyrics = Some(0),
+                Look::Ogg if !self.ogg => {
+                    self.ogg = true;
+                    self.need = 0;
+                    return Some(Found::Ogg {
+                        offset: self.offset,
+                    });
+                }
                 Look::Need(len) if !self.finished => {
                     self.need = len;
                     break;
                 }
-                Look::Need(_) | Look::No => {
+                Look::Need(_) | Look::Ogg | Look::No => {
                     self.sync = None;
                     let skip = next_candidate(rest);
                     self.junk += skip as u64;
@@ -266,7 +283,7 @@ impl Framer {
 fn next_candidate(rest: &[u8]) -> usize {
     rest.iter()
         .skip(1)
-        .position(|&b| matches!(b, 0xff | b'I' | b'A'))
+        .position(|&b| matches!(b, 0xff | b'I' | b'A' | b'O'))
         .map_or(rest.len(), |at| at + 1)
 }
 
@@ -293,11 +310,22 @@ fn id3(rest: &[u8]) -> Look {
     }
 }
 
+/// Capture pattern and version of a page (RFC 3533 §6).
+fn ogg(rest: &[u8]) -> Look {
+    const PAGE: &[u8] = b"OggS\0";
+    match rest.len() < PAGE.len() {
+        true if PAGE.starts_with(rest) => Look::Need(PAGE.len()),
+        false if rest.starts_with(PAGE) => Look::Ogg,
+        _ => Look::No,
+    }
+}
+
 /// What is at the end of a frame.
 fn next(rest: &[u8], sync: &Sync, finished: bool) -> Look {
     match rest.first() {
         Some(0xff) => {}
         Some(b'I') => return id3(rest),
+        Some(b'O') => return ogg(rest),
         _ => {
             return match foreign(rest) {
                 Some(Foreign::Tag(len)) => Look::Skip(len),
@@ -337,6 +365,7 @@ fn search(rest: &[u8], finished: bool) -> Look {
     match rest.first() {
         Some(0xff) => candidate(rest, CONFIRMATIONS, finished),
         Some(b'I') => id3(rest),
+        Some(b'O') => ogg(rest),
         Some(b'A') => match foreign(rest) {
             Some(Foreign::Tag(len)) => Look::Skip(len),
             Some(Foreign::Need(len)) => Look::Need(len),

@@ -146,6 +146,23 @@ fn junk_between_frames_is_a_fault_and_a_hole() {
 }
 
 #[test]
+fn ogg_pages_are_told_of_once() {
+    let page = b"OggS\0\x02\0\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0".as_slice();
+    let found = events(&[frames(3), page.repeat(4)].concat());
+    assert_eq!(shape(&found), "CpppfE");
+    let Event::Fault(fault) = &found[4] else {
+        panic!("{found:?}");
+    };
+    assert_eq!(fault.offset, 3 * 417);
+    assert!(fault.message.contains("ogg"), "{fault:?}");
+    // Also when the last frame is cut off.
+    let found = events(&[&frames(4)[..4 * 417 - 20], &page.repeat(30)].concat());
+    assert!(shape(&found).contains('f'), "{found:?}");
+    // Its first bytes alone are nothing.
+    assert_eq!(shape(&events(&[&frames(3), &page[..4]].concat())), "CpppE");
+}
+
+#[test]
 fn a_cut_off_last_frame_is_dropped() {
     let all = frames(5);
     for len in 4 * 417..5 * 417 {
