@@ -60,6 +60,13 @@ fn flac_is_decoded_and_encoded_live() {
             .expect("ffmpeg");
         check(&round_trip(&file, "audio/flac"), &pcm);
     }
+    // As some taggers leave it; flac and ffmpeg skip it too.
+    let mut tagged = b"ID3\x04\0\0\0\0\x10\0".to_vec();
+    tagged.resize(10 + 2048, 0);
+    tagged.extend(std::fs::read(scratch.file("plain.flac")).expect("read"));
+    std::fs::write(scratch.file("tagged.flac"), tagged).expect("write");
+    let file = scratch.file("tagged.flac");
+    check(&round_trip(&file, "audio/flac"), &pcm);
 }
 
 #[test]

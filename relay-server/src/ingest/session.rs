@@ -142,7 +142,7 @@ impl Session {
         match &mut self.stage {
             Stage::First(first) => {
                 first.extend_from_slice(bytes);
-                if first.len() < 4 {
+                if first.len() < opening::enough(first) {
                     return Ok(());
                 }
                 let first = std::mem::take(first);
@@ -308,7 +308,20 @@ impl Session {
     }
 
     /// Ends the generation after everything was polled: what is pending leaves.
+    /// A source that is lost or replaced leaves its last samples in an encoder:
+    /// they belong before what follows.
     pub fn close(&mut self) {
+        let pipeline = match &mut self.stage {
+            Stage::Pcm(samples) => Some(&mut samples.pipeline),
+            Stage::Flac(_, pipeline) => pipeline.as_mut(),
+            _ => None,
+        };
+        if let Some(pipeline) = pipeline.filter(|pipeline| pipeline.frames() > 0) {
+            // There is nobody to tell.
+            let _ = pipeline.finish();
+            self.collect();
+            self.hand_over();
+        }
         if let Some(chunker) = &mut self.chunker {
             chunker.finish();
         }

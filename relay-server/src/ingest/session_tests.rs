@@ -299,3 +299,31 @@ fn a_growing_wav_goes_on_beyond_what_its_header_promised() {
         }
     }
 }
+
+#[test]
+fn a_source_that_is_lost_is_heard_to_its_last_sample() {
+    for (rate, frames) in [(8_000, 8_123), (22_050, 10_007), (48_000, 33_333)] {
+        let mut session = session(raw(rate), Codec::Opus);
+        session.push(&vec![1; 2 * frames]).expect("audio");
+        let mut all = drain(&mut session, MediaTime::ZERO);
+        session.close();
+        all.extend(drain(&mut session, MediaTime::ZERO));
+        let heard = MediaTime::from_ticks(length(&all)).as_secs_f64();
+        let sent = frames as f64 / f64::from(rate);
+        assert!((heard - sent).abs() < 1e-4, "{heard} of {sent}");
+    }
+}
+
+#[test]
+fn a_wav_header_with_an_impossible_rate_is_refused() {
+    let Declared::Pcm(mut format) = raw(8_000) else {
+        panic!("raw");
+    };
+    format.sample_rate = 1;
+    let mut session = session(Declared::Sniff, Codec::Opus);
+    let refused = session.push(&wav::header(format, None)).expect_err("1 Hz");
+    assert_eq!(
+        refused.to_string(),
+        "unsupported WAV: 1 Hz is not from 4000 to 384000 Hz"
+    );
+}

@@ -2,16 +2,42 @@
 //! have a header before their samples.
 
 use seamcast_media::demux::{Demuxer, Event, Fault};
+use seamcast_media::mp3::Id3Header;
 use seamcast_media::wav;
 
 use super::super::flac;
-use super::super::media_type::Declared;
+use super::super::media_type::{Declared, RATES};
 use super::samples::Samples;
 use super::{Error, MAX_WITH_TAGS, Session, Stage, encoder, pipeline};
 
+/// Longest ID3v2 tag that is waited for to see what follows it.
+const MAX_ID3: usize = 1 << 20;
+
+/// How many first bytes tell what a body is.
+pub(super) fn enough(first: &[u8]) -> usize {
+    match Id3Header::parse(first) {
+        Some(tag) if tag.len <= MAX_ID3 => tag.len + 4,
+        None if b"ID3".iter().zip(first).all(|(a, b)| a == b) && first.len() < Id3Header::LEN => {
+            Id3Header::LEN
+        }
+        _ => 4,
+    }
+}
+
+/// The length of a tag before something else: some put it before FLAC, too.
+fn id3_before_others(first: &[u8]) -> Option<usize> {
+    let tag = Id3Header::parse(first)?.len;
+    (tag < first.len()).then_some(tag)
+}
+
 impl Session {
     /// Chooses by the first four bytes or more.
-    pub(super) fn sniff(&mut self, first: Vec<u8>) -> Result<(), Error> {
+    pub(super) fn sniff(&mut self, mut first: Vec<u8>) -> Result<(), Error> {
+        if let Some(tag) = id3_before_others(&first)
+            && first[tag..].starts_with(flac::MAGIC)
+        {
+            first.drain(..tag);
+        }
         let looks_like = |words: &[&[u8]]| words.iter().any(|word| first.starts_with(word));
         if looks_like(&[flac::MAGIC]) {
             self.allowance = MAX_WITH_TAGS;
@@ -76,6 +102,14 @@ impl Session {
         };
         match wav::parse(header) {
             Ok(None) => Ok(()),
+            Ok(Some(found)) if !RATES.contains(&found.format.sample_rate) => {
+                let rate = found.format.sample_rate;
+                Err(Error::Unsupported(format!(
+                    "unsupported WAV: {rate} Hz is not from {} to {} Hz",
+                    RATES.start(),
+                    RATES.end()
+                )))
+            }
             Ok(Some(found)) => {
                 let pipeline = pipeline(found.format, self.config.encode)?;
                 let mut samples = Samples::new(pipeline, found.data_len);
