@@ -282,7 +282,7 @@ fn a_programme_that_arrives_at_once_is_recorded() {
     assert_eq!(files.count(), 2);
 }
 
-/// The status page names an address that its reader can connect to.
+/// The status page names an address that its reader can connect to, and HEAD what GET would.
 #[test]
 fn the_status_page_points_to_where_it_was_asked_for() {
     let relay = Relay::start_with(&RelayOptions {
@@ -290,6 +290,10 @@ fn the_status_page_points_to_where_it_was_asked_for() {
         ..RelayOptions::default()
     });
     relay.wait_for("/api/mounts", "/demo.mp3", Duration::from_secs(30));
+    // HEAD says what GET would (RFC 9110 §9.3.2).
+    let head = "HEAD /demo.mp3 HTTP/1.0\r\nIcy-MetaData: 1\r\n\r\n";
+    let head = exchange(&relay, head.as_bytes());
+    assert!(head.contains("icy-metaint: 16000\r\n"), "{head}");
     let ask = |host: &str| {
         let request = format!("GET /status-json.xsl HTTP/1.0\r\n{host}\r\n");
         exchange(&relay, request.as_bytes())

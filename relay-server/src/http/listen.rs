@@ -330,6 +330,9 @@ fn stream_headers(mount: &Mount, framing: Framing) -> Vec<(&'static str, String)
     if bitrate > 0 {
         lines.push(("icy-br", bitrate.to_string()));
     }
+    if let Framing::HttpIcy { interval } = framing {
+        lines.push(("icy-metaint", interval.to_string()));
+    }
     lines
 }
 
@@ -341,9 +344,6 @@ fn stream_head(mount: &Mount, framing: Framing, origin: Option<&HeaderValue>) ->
     }
     for (name, value) in stream_headers(mount, framing) {
         head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    if let Framing::HttpIcy { interval } = framing {
-        head.push_str(&format!("icy-metaint: {interval}\r\n"));
     }
     if let Some(origin) = origin.and_then(|origin| origin.to_str().ok()) {
         head.push_str(&format!("Access-Control-Allow-Origin: {origin}\r\n"));
