@@ -116,8 +116,8 @@ export interface PlayerStats {
   /** Time spent in the engine, milliseconds. */
   decodeTimeMs: number;
   /**
-   * From the context's clock to the ear, seconds, as far as the browser tells: in Firefox the context's own part
-   * alone, since reading `outputLatency` there can lock up the page.
+   * From the context's clock to the ear, seconds, Bluetooth's delay included, as far as the browser tells: in Firefox the
+   * context's own part alone, since reading `outputLatency` there can lock up the page.
    */
   outputLatency: number;
   /** Audio held ahead of the playhead, seconds. */

@@ -19,7 +19,7 @@ function bounds(latency = 'auto') {
 export function checked(options) {
   const { mode = 'live', stretch = 0, reconnect, preload, wasmUrl } = options;
   if (mode !== 'live' && mode !== 'complete') throw new TypeError(`mode takes 'live' or 'complete', got ${describe(mode)}`);
-  if (!(stretch >= 0 && stretch <= 0.05)) throw new TypeError(`stretch takes a fraction from 0 to 0.05, got ${describe(stretch)}`);
+  if (!(stretch >= 0 && stretch <= 0.05)) throw new TypeError(`stretch takes 0 to 0.05, got ${describe(stretch)}`);
   if (reconnect !== false) new Backoff(reconnect);
   return { mode, stretch, reconnect, preload, wasmUrl, latency: bounds(options.latency) };
 }

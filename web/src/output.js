@@ -95,12 +95,17 @@ export class Output {
   }
 
   /**
-   * Seconds from the context's clock to the ear, as far as the browser knows. Firefox is not asked for more than
+   * Seconds from the context's clock to the ear, Bluetooth's included, as far as the browser knows. Firefox is not asked for more than
    * its share: its first answer can wait for an audio thread that waits for this one, and both stand still for good.
    */
   get delay() {
     const { context } = this;
     return (context.baseLatency || 0) + (inFirefox() ? 0 : context.outputLatency || 0);
+  }
+
+  /** The frame that is being heard. */
+  get heard() {
+    return this.frame - this.delay * this.rate;
   }
 
   /* ── Blocks ──────────────────────────────────────────────────────── */

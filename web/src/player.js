@@ -13,7 +13,7 @@ import { canPlayType, isSupported } from './support.js';
 import { tagsOf } from './tags.js';
 
 const TIMEUPDATE_MS = 250;
-const BLOCKED = 'the browser blocks audio before a user gesture: call unlock()';
+const BLOCKED = 'the browser blocks audio before a user gesture: call unlock() or play() in a click or key handler';
 
 export class Player extends EventTarget {
   #options;
@@ -110,7 +110,7 @@ export class Player extends EventTarget {
   async unlock() {
     if (!(await this.#stage.open().resume(true))) {
       this.#emit('unlockrequired');
-      throw domError(`${BLOCKED} first thing in a click or key handler`, 'NotAllowedError');
+      throw domError(BLOCKED, 'NotAllowedError');
     }
   }
 
@@ -138,7 +138,7 @@ export class Player extends EventTarget {
       if (!allowed) {
         this.#paused = true;
         this.#emit('unlockrequired');
-        this.#settlePlay(domError(`${BLOCKED} in a click or key handler, then play()`, 'NotAllowedError'));
+        this.#settlePlay(domError(BLOCKED, 'NotAllowedError'));
         this.#emit('pause');
         return;
       }
@@ -272,7 +272,7 @@ export class Player extends EventTarget {
   }
 
   set playbackRate(value) {
-    if (value !== 1) throw domError(`playbackRate ${value} is not supported: a live stream plays at 1`, 'NotSupportedError');
+    if (value !== 1) throw domError(`playbackRate takes 1, got ${String(value)}`, 'NotSupportedError');
   }
 
   get sinkId() {
@@ -295,7 +295,7 @@ export class Player extends EventTarget {
   }
 
   get latency() {
-    const { time, end, age } = this.#state();
+    const { time, end, age } = this.#state(this.#stage.output?.frame);
     return (this.#stage.output?.delay ?? 0) + Math.max(0, age ?? end - time);
   }
 
@@ -322,19 +322,18 @@ export class Player extends EventTarget {
   }
 
   /** @returns {import('./core.js').State} */
-  #state(frame = this.#stage.output?.frame ?? 0) {
+  #state(frame = this.#stage.output?.heard ?? 0) {
     return this.#core?.state(frame) ?? NOTHING;
   }
 
   #onContext() {
     const context = this.#stage.output?.context;
-    // iOS has "interrupted", too, for calls and alarms.
-    const state = /** @type {string | undefined} */ (context?.state);
-    this.#core?.call('running', state === 'running');
-    if (this.#paused || state === 'running' || state === 'closed') return;
+    const runs = context?.state === 'running';
+    this.#core?.call('running', runs);
+    if (this.#paused || runs) return;
+    // A call or an alarm on iOS, elsewhere the device going away.
     this.#emit('interrupted');
-    // Elsewhere this is the device going away.
-    if (state === 'suspended') void context?.resume().catch(() => {});
+    void context?.resume().catch(() => {});
   }
 
   #applyGain() {
@@ -358,7 +357,7 @@ export class Player extends EventTarget {
     // It connects while the worklet comes, and making a context may take long.
     const remote = this.#core = worker && new Remote(options, tell, worker, load);
     const ready = await this.#stage.ready(worker);
-    if (load !== this.#load) throw domError('the source was changed', 'AbortError');
+    if (load !== this.#load) throw domError('the source was changed or closed', 'AbortError');
     const core = this.#core = ready && remote || new Core(options, tell);
     this.#stage.attach(core);
     return core;
@@ -469,7 +468,9 @@ export class Player extends EventTarget {
   #finish() {
     this.#playing = false;
     this.#ended = true;
-    if (!Number.isFinite(this.#duration)) this.#setDuration(this.currentTime);
+    // What is on its way to the ear, too.
+    this.#held = this.#state(Infinity).time;
+    if (!Number.isFinite(this.#duration)) this.#setDuration(this.#held);
     this.#settlePlay();
     this.#emit('timeupdate');
     this.#paused = true;

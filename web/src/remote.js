@@ -104,11 +104,11 @@ export class Remote {
     this.#worker.postMessage([this.#load, ...message], transfer);
   }
 
-  /** What was told last, carried on to `frame`. @param {number} frame */
+  /** What was told last, carried on or back to `frame`. @param {number} frame */
   state(frame) {
     const last = this.#last;
     const { time, end, start, stats } = last;
-    const passed = Math.min(Math.max(0, frame - Math.max(last.frame, start)) / this.#rate, Math.max(0, end - time));
+    const passed = Math.min((Math.max(frame, start) - Math.max(last.frame, start)) / this.#rate || 0, Math.max(0, end - time));
     return { ...last, frame, time: time + passed, stats: { ...stats, totalDuration: stats.totalDuration + passed } };
   }
 }

@@ -24,6 +24,8 @@ export class Stage {
       this.output = new Output(this.#options.context);
       this.setGain(this.#gain);
       this.output.context.addEventListener('statechange', this.#changed);
+      // A phone may let a page have sound again only when it is seen.
+      document.addEventListener('visibilitychange', this.#changed);
     }
     return this.output;
   }
@@ -73,8 +75,10 @@ export class Stage {
   async close() {
     const { output } = this;
     this.output = null;
-    output?.context.removeEventListener('statechange', this.#changed);
-    await output?.close();
+    if (!output) return;
+    output.context.removeEventListener('statechange', this.#changed);
+    document.removeEventListener('visibilitychange', this.#changed);
+    await output.close();
   }
 
   /** Ends the worker. */

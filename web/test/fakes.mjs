@@ -72,6 +72,7 @@ globalThis.fetch = async (url) => {
   return new Response(null, { status: http.status });
 };
 globalThis.AudioContext = FakeContext;
+globalThis.document = new EventTarget();
 globalThis.WebSocket = FakeSocket;
 globalThis.GainNode = class { gain = { value: 1, setTargetAtTime() {} }; connect() {} disconnect() {} };
 

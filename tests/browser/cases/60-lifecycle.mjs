@@ -59,6 +59,71 @@ export default [
     },
   },
   {
+    // As after a call on a phone: what is asked for while the page is covered comes to nothing.
+    name: 'lifecycle: a page that is seen again takes its sound back, and nothing of the programme is lost',
+    async run(tools) {
+      const page = await tools.page();
+      const media = file(tools, 'noise', 'opus', { seconds: 4 });
+      const result = await page.run(async (url) => {
+        const listening = await bench.Listening.start({ rate: 48000, options: { mode: 'complete' } });
+        const { player } = listening;
+        const { context } = player;
+        bench.appendAll(player, await bench.load(url), 23, 8192);
+        await listening.play();
+        await bench.sleep(500);
+        let refused = 0;
+        context.resume = async () => {
+          refused += 1;
+          throw new DOMException('not now', 'InvalidStateError');
+        };
+        await context.suspend();
+        await listening.wait('interrupted');
+        await bench.sleep(500);
+        const stood = context.state;
+        delete context.resume;
+        document.dispatchEvent(new Event('visibilitychange'));
+        await listening.wait('ended');
+        return { refused, stood, ...await listening.finish('seen') };
+      }, media.url);
+      assert.ok(result.refused > 0, 'resumed when it was suspended');
+      assert.equal(result.stood, 'suspended');
+      const recorded = tools.site.take('seen');
+      tools.seamless(media.reference(48000), recorded, { limit: 2e-4 });
+    },
+  },
+  {
+    name: 'lifecycle: currentTime is what is heard, however late the device, and ends where the programme does',
+    browsers: ['chromium', 'webkit'],
+    async run(tools) {
+      const page = await tools.page();
+      const media = file(tools, 'noise', 'opus', { seconds: 4 });
+      const result = await page.run(async (url) => {
+        const listening = await bench.Listening.start({ rate: 48000, options: { mode: 'complete' } });
+        const { player } = listening;
+        const { context } = player;
+        // As a headset does that is linked in the middle of it.
+        let wireless = 0;
+        const { get } = Object.getOwnPropertyDescriptor(AudioContext.prototype, 'outputLatency');
+        Object.defineProperty(context, 'outputLatency', { get: () => get.call(context) + wireless });
+        bench.appendAll(player, await bench.load(url), 24, 8192);
+        await listening.play();
+        await bench.sleep(1500);
+        const look = () => ({ time: player.currentTime, latency: player.getStats().outputLatency });
+        const wired = look();
+        wireless = 0.25;
+        const late = look();
+        await listening.wait('ended');
+        return { wired, late, end: player.currentTime, duration: player.duration, ...await listening.finish('late') };
+      }, media.url);
+      tools.site.take('late');
+      const { wired, late, end, duration } = result;
+      assert.ok(Math.abs(wired.time - late.time - 0.25) < 0.02, `from ${wired.time} to ${late.time} s`);
+      assert.ok(Math.abs(late.latency - wired.latency - 0.25) < 0.02, `from ${wired.latency} to ${late.latency} s`);
+      assert.ok(wired.latency >= 0 && wired.latency < 0.3, `${wired.latency} s`);
+      assert.ok(Math.abs(end - 4) < 1e-3 && Math.abs(duration - 4) < 1e-3, `ended at ${end} of ${duration} s`);
+    },
+  },
+  {
     name: 'lifecycle: choosing the output device does not interrupt, one that is missing is told',
     browsers: ['chromium'],
     async run(tools) {
