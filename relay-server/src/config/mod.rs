@@ -153,14 +153,18 @@ impl Default for Mount {
     }
 }
 
+/// History in memory that a source may ask for, bytes, where the configuration has less.
+const MOST_ASKED: u64 = 256 << 20;
+
 impl Mount {
     /// Applies the properties a source may set in its query. Unknown names
-    /// are left to others (`?format=`, `?token=`); credentials and
-    /// `source_timeout` cannot be set this way.
+    /// are left to others (`?format=`, `?token=`); credentials, `source_timeout` and what
+    /// removes recordings cannot be set this way, and memory is bounded.
     ///
     /// # Errors
     /// Names the first value that makes no sense.
     pub fn apply_query(&mut self, query: &[(String, String)]) -> Result<(), String> {
+        let most = self.history_bytes.max(MOST_ASKED);
         for (name, text) in query {
             if let Some(key) = mount_keys::mount_query_key(name) {
                 // A source must not have the relay read files for it.
@@ -169,6 +173,12 @@ impl Mount {
                 }
                 (key.set)(self, &Value::Text(text.clone()))
                     .map_err(|why| format!("query parameter {name}: {why}"))?;
+                if self.history_bytes > most {
+                    return Err(format!(
+                        "query parameter {name}: {text:?} is more than a source may ask for, {most} bytes; \
+                         set it in the relay's configuration"
+                    ));
+                }
             }
         }
         Ok(())
@@ -361,8 +371,22 @@ mod tests {
         let wrong = [("join".to_owned(), "middle".to_owned())];
         let why = mount.apply_query(&wrong).expect_err("no such join");
         assert!(why.contains("join") && why.contains("middle"), "{why}");
-        let denied = [("password".to_owned(), "mine".to_owned())];
+        let denied = [("password", "mine"), ("record_keep", "1s")]
+            .map(|(a, b)| (a.to_owned(), b.to_owned()));
         mount.apply_query(&denied).expect("ignored");
         assert!(mount.password.is_empty());
+        assert_eq!(mount.recording, config.mount("/x").recording);
+
+        let ask = |bytes: &str| [("history_bytes".to_owned(), bytes.to_owned())];
+        mount.apply_query(&ask("256MiB")).expect("allowed");
+        let why = mount.apply_query(&ask("1TiB")).expect_err("too much");
+        assert!(
+            why.contains("history_bytes") && why.contains("1TiB"),
+            "{why}"
+        );
+        mount.history_bytes = 1 << 30;
+        mount
+            .apply_query(&ask("1GiB"))
+            .expect("the configuration's own");
     }
 }

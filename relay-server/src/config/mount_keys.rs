@@ -266,7 +266,10 @@ pub(super) const MOUNT: &[Key<Mount>] = &[
 pub(super) fn mount_query_key(name: &str) -> Option<&'static Key<Mount>> {
     let name = match name {
         "max_latency" => "max_latency_ms",
-        "password" | "username" | "tokens" | "source_timeout" => return None,
+        "password" | "username" | "tokens" | "source_timeout" | "record_keep"
+        | "record_keep_bytes" => {
+            return None;
+        }
         name => name,
     };
     MOUNT.iter().find(|key| key.name == name)

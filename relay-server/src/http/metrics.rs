@@ -324,10 +324,11 @@ pub(super) async fn metrics(connection: Connection) -> Response {
         &relay.board.inputs(),
     );
     let forwards = relay.board.forwards();
+    // Their targets are for the administrator alone (`/api/forwards`).
     board(
         &mut text,
         "forward",
-        &["kind", "mount", "to"],
+        &["kind", "mount"],
         &FORWARDS,
         &forwards,
     );
