@@ -114,13 +114,15 @@ fn inputs_and_forwards_change_and_the_others_run_on() {
     });
     speak(ports[0]);
     copies[1].recv(&mut packet).expect("a copy");
+    // The others may still be on their way.
+    until(&relay, "every packet", || {
+        let inputs = board(&relay, "inputs");
+        of(&inputs, "/voice.opus").is_some_and(|input| input["packets"] == 20)
+    });
     let inputs = board(&relay, "inputs");
     assert!(of(&inputs, "/goes.opus").is_none(), "{inputs:?}");
     let input = of(&inputs, "/voice.opus").expect("runs on");
-    assert_eq!(
-        (&input["packets"], &input["starts"]),
-        (&20.into(), &1.into())
-    );
+    assert_eq!(input["starts"], 1);
 
     // Another port: the input starts again, and its listeners are held.
     reload(
