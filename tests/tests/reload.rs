@@ -54,7 +54,8 @@ const READ: &str = "configuration read again";
 #[test]
 fn inputs_and_forwards_change_and_the_others_run_on() {
     let scratch = Scratch::new("reload");
-    Pcm::sine(48_000, 440.0, 48_000).write_wav(&scratch.file("a.wav"));
+    // It is not over before the test is: a repetition is another generation.
+    Pcm::sine(48_000, 440.0, 60 * 48_000).write_wav(&scratch.file("a.wav"));
     let file = scratch.file("a.wav").display().to_string();
     let music = |name: &str| {
         format!("[[input]]\nkind = \"file\"\nmount = \"{name}\"\npath = \"{file}\"\nloop = true\n")
