@@ -43,22 +43,17 @@ impl Shard {
             };
             let before = *conn.session.counters();
             let next = conn.session.prepare(now, &view);
+            let records = match &conn.pipe {
+                _ if next != Next::Write => None,
+                Pipe::Tcp(_) => Some(None),
+                Pipe::Tls(_) if records.len() >= RECORDS => None,
+                Pipe::Tls(_) => seal(conn, now, &view, &mut records).ok().map(Some),
+            };
             // What was skipped is counted whether or not it is written to here.
             count(&mut mount.unreported, &before, conn.session.counters());
-            if next != Next::Write {
-                continue;
+            if let Some(records) = records {
+                due.push(Due { key, records });
             }
-            let before = *conn.session.counters();
-            let records = match &conn.pipe {
-                Pipe::Tcp(_) => None,
-                Pipe::Tls(_) if records.len() >= RECORDS => continue,
-                Pipe::Tls(_) => match seal(conn, now, &view, &mut records) {
-                    Ok(records) => Some(records),
-                    Err(_) => continue,
-                },
-            };
-            count(&mut mount.unreported, &before, conn.session.counters());
-            due.push(Due { key, records });
         }
         let mut writes: Vec<Write<'_>> = Vec::with_capacity(due.len());
         for Due { key, records: own } in &due {
