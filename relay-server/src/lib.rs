@@ -5,6 +5,7 @@
 
 #![recursion_limit = "256"]
 
+pub mod auth;
 pub mod config;
 pub mod decode;
 pub mod demo;

@@ -52,6 +52,9 @@ let drawn = null;
 function addressOf(mount) {
   const url = new URL(mount.name.slice(1), document.baseURI);
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+  // A closed mount's listeners are given the page's address with their token in it.
+  const token = new URLSearchParams(location.search).get('token');
+  if (token) url.searchParams.set('token', token);
   return url.href;
 }
 

@@ -112,6 +112,10 @@ pub struct Mount {
     pub password: Secret,
     /// Further bearer tokens of sources.
     pub tokens: Vec<Secret>,
+    /// Tokens that let listen; with none and without `listen_key` everybody may.
+    pub listen_tokens: Vec<Secret>,
+    /// Key of the JSON Web Tokens that let listen.
+    pub listen_key: Secret,
     /// Codec for PCM sources.
     pub encode: Encode,
     /// Bitrate for PCM sources, bit/s; 0 chooses by codec and channels.
@@ -144,6 +148,8 @@ impl Default for Mount {
             username: "source".to_owned(),
             password: Secret::default(),
             tokens: Vec::new(),
+            listen_tokens: Vec::new(),
+            listen_key: Secret::default(),
             encode: Encode::Auto,
             bitrate: 0,
             complexity: 9,

@@ -167,6 +167,32 @@ pub(super) const MOUNT: &[Key<Mount>] = &[
         |_| None
     ),
     key!(
+        "listen_tokens",
+        "tokens that let listen, and fetch its recordings; with none and without listen_key everybody may",
+        |m, v| {
+            m.listen_tokens = v.texts()?.into_iter().map(Secret::new).collect();
+            Ok(())
+        },
+        |_| None
+    ),
+    key!(
+        "listen_key",
+        "key of JSON Web Tokens (HS256; aud: the mount, exp) that let listen; 32 bytes or more",
+        |m, v| {
+            let key = v.text()?;
+            // RFC 7518 §3.2: as long as the hash. Empty: no key, where the defaults have one.
+            if !key.is_empty() && key.len() < 32 {
+                let has = key.len();
+                return Err(format!(
+                    "it has {has} bytes, and HS256 needs 32 or more; `openssl rand -hex 32` makes one"
+                ));
+            }
+            m.listen_key = Secret::new(key);
+            Ok(())
+        },
+        |_| None
+    ),
+    key!(
         "encode",
         "codec for PCM sources: \"auto\" (by the mount's name), \"opus\" or \"mp3\"",
         |m, v| {
@@ -266,8 +292,8 @@ pub(super) const MOUNT: &[Key<Mount>] = &[
 pub(super) fn mount_query_key(name: &str) -> Option<&'static Key<Mount>> {
     let name = match name {
         "max_latency" => "max_latency_ms",
-        "password" | "username" | "tokens" | "source_timeout" | "record_keep"
-        | "record_keep_bytes" => {
+        "password" | "username" | "tokens" | "listen_tokens" | "listen_key" | "source_timeout"
+        | "record_keep" | "record_keep_bytes" => {
             return None;
         }
         name => name,

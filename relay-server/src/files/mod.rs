@@ -89,6 +89,13 @@ impl Files {
         })
     }
 
+    /// The mount whose recording a request is for; `raw_path` as in [`Files::respond`].
+    pub(crate) fn recorded_mount(raw_path: &str) -> Option<String> {
+        let relative = path::relative(raw_path)?;
+        let folder = relative.parent()?.strip_prefix("recordings").ok()?;
+        Some(format!("/{}", folder.display()))
+    }
+
     /// Answers one request. `raw_path` is the still percent-encoded part below
     /// `/files/`, `query` the raw query string.
     pub async fn respond(

@@ -9,8 +9,8 @@ use seamcast_protocol::close;
 use serde_json::{Value, json};
 
 use super::{Connection, error, method_not_allowed};
+use crate::auth::{self, Presented};
 use crate::fanout::ListenerId;
-use crate::ingest::auth::{self, Presented};
 use crate::mount::{Mount, find, parse_query};
 
 /// Whether a request carries the administrator's credentials.

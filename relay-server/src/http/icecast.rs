@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use super::{Connection, error};
-use crate::ingest::auth::{self, Presented};
+use crate::auth::{self, Presented};
 use crate::ingest::head;
 use crate::mount::{Mount, percent_decode_bytes};
 

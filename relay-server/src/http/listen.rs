@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header}
 use seamcast_protocol::{LISTENER_MEDIA_TYPE, LISTENER_SUBPROTOCOL, SOURCE_SUBPROTOCOL};
 use sha1::{Digest, Sha1};
 
-use super::{Connection, api, error, method_not_allowed, pages, policy};
+use super::{Connection, admit, api, error, method_not_allowed, pages, policy};
 use crate::config::{self, JoinDefault};
 use crate::fanout::{Framing, ListenerRequest, Mode};
 use crate::front;
@@ -113,7 +113,13 @@ async fn get(connection: &Connection, path: &str, request: &Parts) -> Response {
             return source(connection, request, upgrade).await;
         }
     }
-    if connection.relay.board.want(path) {
+    let relay = &connection.relay;
+    if (relay.mounts.find(path).is_some() || relay.board.fetches(path))
+        && let Some(refusal) = admit::refuse(connection, headers, request.uri.query(), path)
+    {
+        return refusal;
+    }
+    if relay.board.want(path) {
         fetched(connection, path).await;
     }
     let Some(mount) = connection.relay.mounts.find(path) else {

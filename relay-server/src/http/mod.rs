@@ -1,6 +1,7 @@
 //! What hyper and axum serve: API, health, page, framed source bodies; and the
 //! hand-over of listener sockets.
 
+mod admit;
 mod api;
 mod icecast;
 mod listen;
@@ -29,6 +30,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Notify;
 use tower::ServiceExt;
 
+use crate::files::Files;
 use crate::front::{self, Rewind};
 use crate::server::Relay;
 
@@ -168,6 +170,11 @@ async fn file(connection: Connection, request: axum::extract::Request) -> Respon
     let uri = request.uri();
     let raw_path = uri.path().strip_prefix("/files/").unwrap_or_default();
     let (method, headers) = (request.method(), request.headers());
+    if let Some(mount) = Files::recorded_mount(raw_path)
+        && let Some(refusal) = admit::refuse(&connection, headers, uri.query(), &mount)
+    {
+        return refusal;
+    }
     files.respond(method, raw_path, uri.query(), headers).await
 }
 

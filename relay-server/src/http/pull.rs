@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use super::{Connection, error};
-use crate::ingest::auth::{self, Presented};
+use crate::auth::{self, Presented};
 use crate::ingest::feed::{self, Source as _};
 use crate::input::client::Ask;
 use crate::input::pull::{self, Copy, Failure, Order, Upstream};

@@ -11,11 +11,11 @@ use seamcast_media::demux::Event;
 use seamcast_media::units::MediaTime;
 use tokio::sync::watch;
 
-use super::auth::{self, Presented};
 use super::brake::{self, Brake};
 use super::media_type::{self, Declared};
 use super::pcm::Settings;
 use super::session::{self, Config, Output, Session};
+use crate::auth::{self, Presented};
 use crate::mount::{self, Mount, SourceId, SourceInfo, Stop};
 use crate::server::{Counters, Relay};
 pub use body::{Body, Source, run};

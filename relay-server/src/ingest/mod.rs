@@ -1,6 +1,5 @@
 //! Everything between a source's socket and a mount's log.
 
-pub mod auth;
 mod brake;
 pub mod feed;
 mod flac;

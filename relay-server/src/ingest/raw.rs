@@ -9,9 +9,9 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::auth::{self, Presented};
 use super::feed::{self, Body, Feed, Refusal, Request, Source as _};
 use super::head::{self, Head, Method, Version};
+use crate::auth::{self, Presented};
 use crate::front;
 use crate::link::Link;
 use crate::mount::Target;

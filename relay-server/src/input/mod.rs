@@ -191,6 +191,13 @@ impl Board {
         wanted
     }
 
+    /// Whether `mount` is fetched on demand.
+    pub(crate) fn fetches(&self, mount: &str) -> bool {
+        let on_demand = self.on_demand.read();
+        let on_demand = on_demand.unwrap_or_else(PoisonError::into_inner);
+        on_demand.contains_key(mount)
+    }
+
     /// Somebody wants to hear `mount`. False when it is not fetched on demand.
     pub(crate) fn want(&self, mount: &str) -> bool {
         let on_demand = self

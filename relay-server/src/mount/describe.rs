@@ -99,6 +99,7 @@ impl Mount {
             "live": state == "live",
             "fallback": state == "live" && !inner.state.has_source(),
             "public": self.settings().public,
+            "closed": crate::auth::is_closed(&self.settings()),
             "name": info.name,
             "description": info.description,
             "genre": info.genre,

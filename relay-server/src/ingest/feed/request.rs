@@ -1,7 +1,7 @@
 //! What a source asks for and why it may be refused.
 
-use super::super::auth::Presented;
 use super::super::session;
+use crate::auth::Presented;
 use crate::mount::{SourceInfo, Target};
 
 /// What a source asks for, whatever carried the request.

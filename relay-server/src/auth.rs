@@ -1,4 +1,6 @@
-//! Credentials of sources and administrators.
+//! Credentials of sources, listeners and administrators.
+
+mod jwt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -48,7 +50,7 @@ impl Presented {
         let Ok(decoded) = STANDARD.decode(rest) else {
             return Self::Nothing;
         };
-        let decoded = super::head::text(&decoded);
+        let decoded = crate::ingest::head::text(&decoded);
         match decoded.split_once(':') {
             Some((user, password)) => Self::Basic {
                 user: user.to_owned(),
@@ -84,6 +86,49 @@ pub fn may_feed(config: &Config, mount: &Mount, presented: &Presented) -> bool {
             bool::from(found)
         }
     }
+}
+
+/// Whether listeners of `mount` need a token.
+pub fn is_closed(mount: &Mount) -> bool {
+    !mount.listen_tokens.is_empty() || !mount.listen_key.is_empty()
+}
+
+/// Whether the credentials let their bearer listen to `mount`, which is called `name`: one of its
+/// tokens or a JSON Web Token, as bearer, as `?token=` or as a password; who feeds or administers it may, too.
+///
+/// # Errors
+/// Why not, and what would help.
+pub fn may_listen(
+    config: &Config,
+    name: &str,
+    mount: &Mount,
+    presented: &Presented,
+) -> Result<(), String> {
+    if !is_closed(mount) || may_feed(config, mount, presented) || is_admin(config, presented) {
+        return Ok(());
+    }
+    let (Presented::Token(token)
+    | Presented::Basic {
+        password: token, ..
+    }) = presented
+    else {
+        return Err(format!(
+            "mount {name} is for those who have a token; send Authorization: Bearer TOKEN, \
+             ?token=TOKEN, or the token as password"
+        ));
+    };
+    let mut known = Choice::from(0);
+    for secret in &mount.listen_tokens {
+        known |= matches(token, secret);
+    }
+    if known.into() {
+        return Ok(());
+    }
+    if mount.listen_key.is_empty() {
+        return Err(format!("the token is none of mount {name}'s; ask for one"));
+    }
+    jwt::check(token, mount.listen_key.reveal().as_bytes(), name)
+        .map_err(|why| format!("the token does not open mount {name}: {why}"))
 }
 
 /// Whether the credentials are the administrator's: the token as bearer, or as
