@@ -5,6 +5,7 @@
 
 #![recursion_limit = "256"]
 
+pub mod access;
 pub mod auth;
 pub mod config;
 pub mod decode;

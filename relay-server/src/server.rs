@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio_rustls::rustls::ServerConfig;
 
+use crate::access::AccessLog;
 use crate::config::Config;
 use crate::demo;
 use crate::fanout::{self, Fanout};
@@ -32,6 +33,8 @@ pub struct Relay {
     pub mounts: Registry,
     /// Where listeners are.
     pub fanout: Fanout,
+    /// Who listened, if that is written down.
+    pub access: Option<Arc<AccessLog>>,
     /// The files below the data folder, if there is one.
     pub files: Option<Files>,
     /// What inputs and forwards are doing.
@@ -110,8 +113,13 @@ impl Relay {
             }
             None => None,
         };
+        let access = match &config.access_log {
+            Some(path) => Some(AccessLog::open(path, config.data_dir.as_deref())?),
+            None => None,
+        };
         Ok(Arc::new(Self {
             fanout,
+            access,
             files,
             config: RwLock::new(Arc::new(config)),
             tls: RwLock::new(tls),
@@ -202,6 +210,8 @@ pub enum Leaving {
 
 /// How long sources are given to stop before their last audio is recorded.
 const SOURCES_STOP: Duration = Duration::from_secs(2);
+/// How long those who are still there at the end are waited for, until the access log has them.
+const LAST_LINES: Duration = Duration::from_secs(2);
 /// Listeners that come back to a successor in a second.
 const RETURNS_PER_SECOND: f64 = 1000.0;
 
@@ -308,6 +318,14 @@ pub async fn serve(
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     tick.abort();
+    if let Some(access) = relay.access.clone() {
+        relay.fanout.stop();
+        let until = Instant::now() + LAST_LINES;
+        while relay.fanout.count() > 0 && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let _ = tokio::task::spawn_blocking(move || access.finish()).await;
+    }
     started
 }
 

@@ -257,6 +257,18 @@ pub(super) const TOP: &[Key<Config>] = &[
         |c| Some(show_duration(c.drain))
     ),
     key!(
+        "access_log",
+        "file that gets a line for each listener that left, as Icecast writes it; off when absent",
+        |c, v| {
+            c.access_log = path(v)?;
+            Ok(())
+        },
+        |c| c
+            .access_log
+            .as_ref()
+            .map(|p| show_text(&p.to_string_lossy()))
+    ),
+    key!(
         "log_json",
         "log lines as JSON",
         |c, v| {

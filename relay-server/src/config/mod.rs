@@ -249,6 +249,8 @@ pub struct Config {
     pub drain: Duration,
     /// Log lines as JSON.
     pub log_json: bool,
+    /// File for a line about each listener that left.
+    pub access_log: Option<std::path::PathBuf>,
     /// Properties of mounts without an entry of their own.
     pub defaults: Mount,
     /// Mounts with an entry of their own, by path.
@@ -287,6 +289,7 @@ impl Default for Config {
             head_timeout: Duration::from_secs(15),
             drain: Duration::from_secs(5),
             log_json: false,
+            access_log: None,
             defaults: Mount::default(),
             mounts: Vec::new(),
             inputs: Vec::new(),
@@ -327,6 +330,10 @@ impl Config {
             ("shards", keep(&mut self.shards, &running.shards)),
             ("io_uring", keep(&mut self.io_uring, &running.io_uring)),
             ("log_json", keep(&mut self.log_json, &running.log_json)),
+            (
+                "access_log",
+                keep(&mut self.access_log, &running.access_log),
+            ),
         ];
         let differing = kept.into_iter().filter(|(_, differs)| *differs);
         differing.map(|(key, _)| key).collect()

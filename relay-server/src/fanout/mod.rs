@@ -185,6 +185,18 @@ impl MountShared {
     }
 }
 
+/// What a listener had when it left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Bytes written to it.
+    pub bytes: u64,
+    /// How long it was there.
+    pub stayed: Duration,
+}
+
+/// Called once, on a fan-out thread: it must not block.
+pub type Farewell = Box<dyn FnOnce(Left) + Send>;
+
 /// What a listener asked for.
 pub struct ListenerRequest {
     /// How its bytes are framed.
@@ -211,6 +223,8 @@ pub struct ListenerRequest {
     pub unread: Bytes,
     /// Dropped when the listener leaves, e.g. a permit.
     pub guard: Option<Box<dyn Send>>,
+    /// Called when it leaves.
+    pub farewell: Option<Farewell>,
 }
 
 impl ListenerRequest {
@@ -231,6 +245,7 @@ impl ListenerRequest {
             head: Bytes::new(),
             unread: Bytes::new(),
             guard: None,
+            farewell: None,
         }
     }
 }

@@ -208,6 +208,11 @@ impl Fanout {
         self.broadcast(|| Command::Drain(after, spread, url.map(str::to_owned)));
     }
 
+    /// Lets every listener go and ends the threads: nobody can be attached after it.
+    pub(crate) fn stop(&self) {
+        self.broadcast(|| Command::Stop);
+    }
+
     /// The listeners of a mount, oldest first.
     pub async fn listeners(&self, mount: &Arc<MountShared>) -> Vec<ListenerInfo> {
         let mut all = Vec::new();

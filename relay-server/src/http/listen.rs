@@ -15,6 +15,8 @@ use seamcast_protocol::{LISTENER_MEDIA_TYPE, LISTENER_SUBPROTOCOL, SOURCE_SUBPRO
 use sha1::{Digest, Sha1};
 
 use super::{Connection, admit, api, error, method_not_allowed, pages, policy};
+use crate::access::{Visit, without_tokens};
+use crate::auth::Presented;
 use crate::config::{self, JoinDefault};
 use crate::fanout::{Framing, ListenerRequest, Mode};
 use crate::front;
@@ -180,7 +182,14 @@ async fn get(connection: &Connection, path: &str, request: &Parts) -> Response {
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default()
         .to_owned();
+    let visit = relay
+        .access
+        .as_ref()
+        .map(|_| visit(connection, request, upgrade.is_some()));
     let mut request = listener.request(framing, connection, head);
+    if let (Some(access), Some(visit)) = (&relay.access, visit) {
+        request.farewell = Some(access.farewell(visit));
+    }
     if mount.shared.log.is_past(&request.from) {
         let (shared, from, burst) = (mount.shared.clone(), request.from.clone(), request.burst);
         let find = tokio::task::spawn_blocking(move || shared.join_past(&from, burst));
@@ -192,6 +201,32 @@ async fn get(connection: &Connection, path: &str, request: &Parts) -> Response {
             request: Box::new(request),
         })
         .await
+}
+
+/// What the access log says of a request.
+fn visit(connection: &Connection, request: &Parts, socket: bool) -> Visit {
+    let text = |name: header::HeaderName| {
+        let value = request.headers.get(name).map(HeaderValue::as_bytes);
+        String::from_utf8_lossy(value.unwrap_or_default()).into_owned()
+    };
+    let user = match Presented::from_header(Some(&text(header::AUTHORIZATION))) {
+        Presented::Basic { user, .. } => user,
+        _ => String::new(),
+    };
+    let query = without_tokens(request.uri.query().unwrap_or_default());
+    let mark = if query.is_empty() { "" } else { "?" };
+    Visit {
+        peer: Some(connection.peer.ip().to_canonical()),
+        user,
+        target: format!("{}{mark}{query}", request.uri.path()),
+        version: match request.version {
+            Version::HTTP_11 => "HTTP/1.1",
+            _ => "HTTP/1.0",
+        },
+        status: if socket { 101 } else { 200 },
+        referer: text(header::REFERER),
+        agent: text(header::USER_AGENT),
+    }
 }
 
 /// Why one more listener cannot be taken; `None` when there is room.

@@ -185,6 +185,14 @@ pub(super) async fn metrics(connection: Connection) -> Response {
     ] {
         text.plain(name, "counter", help, load(counter));
     }
+    if let Some(access) = &relay.access {
+        text.plain(
+            "seamcast_access_log_lost_lines_total",
+            "counter",
+            "Lines of the access log that the disk did not take.",
+            access.lost(),
+        );
+    }
     let open = load(&relay.connections);
     text.plain(
         "seamcast_connections",

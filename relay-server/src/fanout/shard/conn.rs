@@ -11,7 +11,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{SockRef, TcpKeepalive};
 
 use super::super::session::Session;
-use super::super::{Config, ListenerId, Socket};
+use super::super::{Config, Farewell, ListenerId, Socket};
 use super::past::Reel;
 use super::tls::Tls;
 
@@ -23,6 +23,7 @@ pub(super) struct Cold {
     /// Dropped with the listener.
     #[expect(dead_code, reason = "held for its drop")]
     pub(super) guard: Option<Box<dyn Send>>,
+    pub(super) farewell: Option<Farewell>,
 }
 
 /// A listener.

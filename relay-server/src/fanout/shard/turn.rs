@@ -213,7 +213,10 @@ impl Shard {
                 // The asker may have given up.
                 let _ = reply.send(self.list(now, &mount));
             }
-            Command::Stop => return false,
+            Command::Stop => {
+                self.remove_all();
+                return false;
+            }
         }
         true
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use mio::Token;
 
@@ -10,8 +11,8 @@ use super::super::{Attach, Subscriber};
 use super::clock::jitter;
 use super::slot::Slot;
 use super::{Shard, address};
-use crate::fanout::MountShared;
 use crate::fanout::session::{Counters, Now, Session};
+use crate::fanout::{Left, MountShared};
 use crate::mount::log::Notify;
 
 impl Shard {
@@ -60,6 +61,7 @@ impl Shard {
                 user_agent: request.user_agent[..end].into(),
                 joined_ms: now.mono_ms,
                 guard: request.guard,
+                farewell: request.farewell,
             }),
             reel: None,
         });
@@ -101,13 +103,28 @@ impl Shard {
         slot
     }
 
+    /// All leave, as the relay does.
+    pub(super) fn remove_all(&mut self) {
+        let keys: Vec<usize> = self.conns.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.remove(key, false);
+        }
+    }
+
     pub(super) fn remove(&mut self, key: usize, failed: bool) {
         let Some(mut conn) = self.conns.try_remove(key) else {
             return;
         };
         // Closing the descriptor would do; this also serves wrapped streams.
         let _ = conn.pipe.deregister(self.poll.registry());
-        self.mailbox.listeners.fetch_sub(1, Ordering::Relaxed);
+        if let Some(farewell) = conn.cold.farewell.take() {
+            let stayed = self.now().mono_ms.saturating_sub(conn.cold.joined_ms);
+            farewell(Left {
+                bytes: conn.session.counters().bytes,
+                stayed: Duration::from_millis(stayed),
+            });
+        }
+        self.mailbox.listeners.fetch_sub(1, Ordering::Release);
         let slot = conn.mount as usize;
         let Some(mount) = self.mounts.get_mut(slot) else {
             return;
