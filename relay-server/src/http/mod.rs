@@ -9,6 +9,7 @@ mod metrics;
 mod pages;
 mod policy;
 mod pull;
+mod upgrade;
 
 use std::future::{pending, poll_fn};
 use std::io;
