@@ -34,12 +34,15 @@ fn who_listened_is_told_with_bytes_and_seconds() {
             "--demo".into(),
             "--access-log".into(),
             file.display().to_string(),
+            "--proxies".into(),
+            "127.0.0.1".into(),
         ],
         ..RelayOptions::default()
     });
     relay.wait_for("/api/mounts", "/demo.opus", Duration::from_secs(20));
     let heard = Program::new("curl")
         .args(["-sS", "-m", "3", "-A", "Radio \"One\"/1.0"])
+        .args(["-H", "X-Forwarded-For: 198.51.100.4, 203.0.113.9"])
         .args(["-e", "https://page.example/", "-u", "ann:secret"])
         .arg(relay.url("/demo.opus?token=secret&from=live"))
         .limit(Duration::from_secs(30))
@@ -71,7 +74,7 @@ fn who_listened_is_told_with_bytes_and_seconds() {
         found.unwrap_or_else(|| panic!("no {request} in {text}"))
     };
     let curl = of("/demo.opus?from=live", "HTTP/1.1");
-    assert_eq!([&curl[0], &curl[1], &curl[2]], ["127.0.0.1", "-", "ann"]);
+    assert_eq!([&curl[0], &curl[1], &curl[2]], ["203.0.113.9", "-", "ann"]);
     assert_eq!(curl[5], "200");
     let bytes: usize = curl[6].parse().expect("a number");
     // What curl took, the response's head, its chunks' sizes, and what was on its way.
@@ -85,7 +88,7 @@ fn who_listened_is_told_with_bytes_and_seconds() {
         "{text}"
     );
     let framed = of("/demo.mp3", "HTTP/1.1");
-    assert_eq!(framed[5], "101");
+    assert_eq!([&framed[0], &framed[5]], ["127.0.0.1", "101"]);
     let plain = of("/demo.mp3", "HTTP/1.0");
     assert_eq!([&plain[5], &plain[8]], ["200", "-"]);
     assert!(!text.contains("secret"), "{text}");

@@ -12,6 +12,8 @@ const SECRET: &[&str] = &[
     "speech_key",
     "password",
     "tokens",
+    "listen_tokens",
+    "listen_key",
 ];
 
 /// A key that can be set outside the file.
@@ -139,6 +141,13 @@ mod tests {
             Some("defaults-history")
         );
         assert_eq!(find("SEAMCAST_ADMIN_TOKEN").flag, None);
+        // What is called so, and what is never shown, is in no list of processes either.
+        for flag in &all {
+            let secret = ["PASSWORD", "TOKEN", "_KEY"].iter();
+            let secret = secret.clone().any(|word| flag.variable.contains(word));
+            let path = flag.variable == "SEAMCAST_TLS_KEY";
+            assert!(!secret || path || flag.flag.is_none(), "{flag:?}");
+        }
         assert!(find("SEAMCAST_DEMO").switch && find("SEAMCAST_DEFAULTS_RECORD").switch);
     }
 

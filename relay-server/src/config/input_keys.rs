@@ -6,7 +6,7 @@ use seamcast_media::pcm::SampleFormat;
 use seamcast_media::rtp::Format;
 
 use super::forwards::{FORWARD_KINDS, Forward};
-use super::inputs::{INPUT_KINDS, Input, Network};
+use super::inputs::{INPUT_KINDS, Input, networks};
 use super::keys::{Key, key};
 use super::value::{show_duration, show_text};
 use super::{Secret, Value};
@@ -180,14 +180,7 @@ pub(super) const INPUT: &[Key<Input>] = &[
         "allow",
         "udp, rtp: addresses that may send, such as [\"192.0.2.7\", \"10.0.0.0/8\"]; all when empty",
         |i, v| {
-            i.allow = v
-                .texts()?
-                .iter()
-                .map(|text| {
-                    Network::parse(text)
-                        .ok_or_else(|| format!("{text:?} is not an address or a network"))
-                })
-                .collect::<Result<_, _>>()?;
+            i.allow = networks(v)?;
             Ok(())
         },
         |i| list(i.allow.iter().map(|n| show_text(&n.to_string())))

@@ -9,6 +9,7 @@ use seamcast_media::rtp::Format;
 
 use super::Secret;
 use super::input_keys::missing;
+use super::value::Value;
 
 /// Where an input's audio comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,7 +59,8 @@ pub struct Network {
 }
 
 impl Network {
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    /// Reads `192.0.2.7` or `10.0.0.0/8`.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits.parse().ok()?)),
             None => (text, None),
@@ -84,6 +86,13 @@ impl Network {
             _ => false,
         }
     }
+}
+
+/// A list of networks.
+pub(super) fn networks(value: &Value) -> Result<Vec<Network>, String> {
+    let wrong = |text: &str| format!("{text:?} is not an address or a network");
+    let parse = |text: &String| Network::parse(text).ok_or_else(|| wrong(text));
+    value.texts()?.iter().map(parse).collect()
 }
 
 impl std::fmt::Display for Network {

@@ -1,5 +1,6 @@
 //! The relay's own keys: each one's name, its meaning, how it is set and how it is shown.
 
+use super::inputs::networks;
 use super::value::{show_duration, show_text};
 use super::{Config, Secret, Value};
 
@@ -147,6 +148,18 @@ pub(super) const TOP: &[Key<Config>] = &[
             Ok(())
         },
         |c| Some(show_list(&c.origins))
+    ),
+    key!(
+        "proxies",
+        "addresses of proxies whose X-Forwarded-For is believed, such as [\"127.0.0.1\", \"10.0.0.0/8\"]",
+        |c, v| {
+            c.proxies = networks(v)?;
+            Ok(())
+        },
+        |c| {
+            let shown: Vec<String> = c.proxies.iter().map(ToString::to_string).collect();
+            Some(show_list(&shown))
+        }
     ),
     key!(
         "speech_url",

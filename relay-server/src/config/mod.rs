@@ -223,6 +223,8 @@ pub struct Config {
     pub tls_key: Option<PathBuf>,
     /// Origins of pages that may open WebSockets and read answers; `*` allows all.
     pub origins: Vec<String>,
+    /// Proxies that are believed who their client is.
+    pub proxies: Vec<Network>,
     /// Speech service that `POST /v1/audio/speech` is passed on to.
     pub speech_url: Secret,
     /// Its key; callers then need the source password.
@@ -276,6 +278,7 @@ impl Default for Config {
             tls_certificate: None,
             tls_key: None,
             origins: vec!["*".to_owned()],
+            proxies: Vec::new(),
             speech_url: Secret::default(),
             speech_key: Secret::default(),
             speech_mount: "/speech".to_owned(),

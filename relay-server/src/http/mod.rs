@@ -8,6 +8,7 @@ mod listen;
 mod metrics;
 mod pages;
 mod policy;
+mod proxied;
 mod pull;
 mod upgrade;
 
@@ -79,7 +80,10 @@ pub(crate) async fn serve(relay: &Arc<Relay>, io: Rewind, peer: SocketAddr) -> i
     let slot = connection.slot.clone();
     let of = connection.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(of.clone());
+        let mut of = of.clone();
+        let config = of.relay.config();
+        of.peer = proxied::client(of.peer, request.headers(), &config.proxies);
+        request.extensions_mut().insert(of);
         ROUTER.clone().oneshot(request.map(Body::new))
     });
     let mut hyper = http1::Builder::new()
