@@ -26,11 +26,12 @@ cargo xtask COMMAND
           packs the npm package and plays it in projects of Vite, webpack and Next.js,
           whose tools it fetches; what needs no such tool is part of `test`
   check [--yes]
-          format, clippy (host and wasm32), documentation, types, layering
+          format, clippy (host and wasm32), documentation, types, layering, and with
+          cargo-deny, where it is installed, licences and sources of dependencies
   bench [NAME] [ARGS]
           benchmarks with their peers, as a table and as JSON; --list names them
   fuzz [SECONDS] [--target NAME]
-          the parsers of containers, messages and request heads under libFuzzer
+          the parsers of containers, RTP, sources, messages and request heads under libFuzzer
   wasm    the player alone: wasm modules, npm package, page, and their sizes
   dist    a release in dist/: the relay with the page inside, the npm package
 
