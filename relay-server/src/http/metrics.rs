@@ -251,7 +251,7 @@ pub(super) async fn metrics(connection: Connection) -> Response {
         (
             "recording_missed_seconds_total",
             "counter",
-            "Media missing in recordings because the disk failed or was too slow.",
+            "Media missing in recordings because the disk failed or was too slow, or after a fault that ended one.",
             |m| m.recorded().missed.as_secs_f64(),
         ),
         (

@@ -146,15 +146,16 @@ fn run(
 }
 
 /// Gives each its turn, and lets go of those that are done. One that panics
-/// must not end the recordings of the others.
+/// must not end the recordings of the others; it goes on counting what it misses.
 fn take_turns(reels: &mut HashMap<String, Reel>, mut turn: impl FnMut(&mut Reel) -> bool) {
     reels.retain(|_, reel| {
         // Nothing is done with its state but to end it.
         let done = catch_unwind(AssertUnwindSafe(|| turn(reel)));
         done.map_or_else(
             |_| {
+                let first = !reel.tape.is_abandoned();
                 reel.abandon();
-                false
+                first
             },
             |done| !done,
         )
@@ -209,6 +210,10 @@ impl Reel {
                 let (folder, remedy) = (folder(root, name), remedy(error));
                 tracing::error!(mount = %name, folder = %folder.display(), %error, remedy, "cannot record; trying again every second");
                 self.failing = true;
+            }
+            Ok(over) if self.tape.is_abandoned() && (*over || last) => {
+                let missed = self.tape.stats().missed.as_secs_f64();
+                tracing::error!(mount = %name, missed_seconds = missed, "the rest of the programme was not recorded, for the fault that ended its recording");
             }
             Ok(_) if self.failing && !self.tape.is_failing() => {
                 let missed = self.tape.stats().missed.as_secs_f64();
@@ -356,7 +361,19 @@ mod tests {
         };
         bytes(a, "a");
         bytes(b, "b");
-        assert_eq!(reels.len(), 1, "not gone on with in its middle");
+        // Not gone on with in its middle: the chunk that was not written is
+        // missed, and the one after it.
+        assert_eq!(a.missed.to_frames(48_000).0, 2 * 4800);
+        sources.iter_mut().for_each(|source| source.append(5));
+        mounts
+            .iter()
+            .for_each(|mount| mount.log.end("source_ended"));
+        take_turns(&mut reels, |reel| reel.turn(&root, now, false, &mut names));
+        assert!(reels.is_empty(), "both are over");
+        let [a, b] = mounts.each_ref().map(|mount| mount.recorded());
+        assert_eq!(a.missed.to_frames(48_000).0, 7 * 4800);
+        assert_eq!(a.recorded.to_frames(48_000).0, 4800 - 312);
+        assert_eq!(b.missed, seamcast_media::units::MediaDuration::ZERO);
         std::fs::remove_dir_all(root).expect("clean");
     }
 

@@ -43,7 +43,8 @@ pub struct Stats {
     pub bytes: u64,
     /// Media written.
     pub recorded: MediaDuration,
-    /// Media that is missing because the disk failed or was too slow.
+    /// Media that is missing because the disk failed or was too slow, or after
+    /// the fault that ended it.
     pub missed: MediaDuration,
     /// Failed writes, and the fault that ended it.
     pub errors: u64,
@@ -75,6 +76,8 @@ pub(crate) struct Tape {
     written: Mark,
     synced: Instant,
     retry_at: Option<Instant>,
+    /// A fault has ended it; what follows is only counted.
+    abandoned: bool,
     stats: Stats,
 }
 
@@ -125,6 +128,7 @@ impl Tape {
             },
             synced: now,
             retry_at: None,
+            abandoned: false,
             stats: Stats::default(),
         }
     }
@@ -132,7 +136,7 @@ impl Tape {
     /// Notes that the relay stops and that everything is written.
     pub(crate) fn stop(&mut self) -> io::Result<()> {
         let head = self.log.head();
-        if self.next != head.next {
+        if self.next != head.next || self.abandoned {
             return Ok(());
         }
         let place = Reach {
@@ -182,6 +186,9 @@ impl Tape {
         policy: &Policy,
         mut name: impl FnMut(&str) -> String,
     ) -> io::Result<bool> {
+        if self.abandoned {
+            return Ok(self.pass());
+        }
         if self.retry_at.is_some_and(|at| now < at) {
             return Ok(false);
         }
@@ -215,14 +222,31 @@ impl Tape {
     }
 
     /// Ends the recording, wherever a fault has left it: what was written stays,
-    /// and no source waits for the rest.
+    /// no source waits for the rest, and that counts as missed.
     pub(crate) fn abandon(&mut self) {
         self.fall_back();
+        self.abandoned = true;
+        self.retry_at = None;
         if let Some(mut segment) = self.segment.take() {
             // Counted already that something is wrong.
             let _ = segment.sync(self.syncer.as_ref());
         }
         self.log.hold(None);
+        self.pass();
+    }
+
+    /// Counts what nobody records; true when nothing more will come.
+    fn pass(&mut self) -> bool {
+        let head = self.log.head();
+        let before = self.reached.replace(head.end).unwrap_or(head.end);
+        self.stats.missed += head.end.since(before);
+        self.next = head.next;
+        head.status == Status::Ended
+    }
+
+    /// Whether a fault has ended it.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned
     }
 
     fn copy(
