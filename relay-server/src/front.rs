@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Sleep;
 
 use crate::http;
 use crate::ingest::head::{self, Verdict};
@@ -21,6 +22,8 @@ use crate::link::Link;
 use crate::server::{Counters, Relay};
 use crate::tls;
 
+/// How long a peer may take nothing of an answer, as a listener may.
+const UNREAD: Duration = Duration::from_secs(60);
 /// How long a request may take that is on its way when the relay leaves.
 const JUST_CONNECTED: Duration = Duration::from_millis(500);
 
@@ -222,21 +225,52 @@ pub(crate) async fn linger(mut socket: Link) -> io::Result<()> {
     Ok(())
 }
 
-/// A socket whose first bytes were already read.
+/// A socket whose first bytes were already read, and which fails when its peer
+/// takes nothing of an answer for too long: it would hold a connection for ever.
 #[derive(Debug)]
 pub(crate) struct Rewind {
     socket: Link,
     first: BytesMut,
+    patience: Duration,
+    /// The end of the patience, while the socket takes no more.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Rewind {
     pub(crate) fn new(socket: Link, first: BytesMut) -> Self {
-        Self { socket, first }
+        Self {
+            socket,
+            first,
+            patience: UNREAD,
+            stalled: None,
+        }
     }
 
     /// The socket and what of the first bytes nobody has read.
     pub(crate) fn into_parts(self) -> (Link, BytesMut) {
         (self.socket, self.first)
+    }
+
+    /// Lets a write wait, but not for ever.
+    fn in_time<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        outcome: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.stalled = None;
+            return outcome;
+        }
+        let patience = self.patience;
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        stalled.as_mut().poll(cx).map(|()| {
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the answer is not read",
+            ))
+        })
     }
 }
 
@@ -262,11 +296,13 @@ impl AsyncWrite for Rewind {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, buf)
+        let outcome = Pin::new(&mut self.socket).poll_write(cx, buf);
+        self.in_time(cx, outcome)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        let outcome = Pin::new(&mut self.socket).poll_flush(cx);
+        self.in_time(cx, outcome)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -278,10 +314,50 @@ impl AsyncWrite for Rewind {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+        let outcome = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        self.in_time(cx, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.socket.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_does_not_read_an_answer_is_let_go() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let mut peer = TcpStream::connect(address).await.expect("listens");
+        let (socket, _) = listener.accept().await.expect("a connection");
+        let mut answer = Rewind::new(Link::Tcp(socket), BytesMut::new());
+        let piece = [0; 1 << 16];
+        // One that is slow, but reads, gets everything.
+        let writing = async {
+            for _ in 0..100 {
+                answer.write_all(&piece).await?;
+            }
+            Ok::<_, io::Error>(())
+        };
+        let reading = async {
+            let mut sink = vec![0; 1 << 20];
+            let mut left = 100 * piece.len();
+            while left > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                left -= peer.read(&mut sink).await.expect("sent");
+            }
+        };
+        let (written, ()) = tokio::join!(writing, reading);
+        written.expect("it was read");
+        answer.patience = Duration::from_millis(50);
+        let error = loop {
+            if let Err(error) = answer.write_all(&piece).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

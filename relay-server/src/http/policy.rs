@@ -1,9 +1,13 @@
 //! Headers that every answer carries: CORS, isolation, content policy.
 
+use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use http_body_util::{BodyExt as _, Limited};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Connection;
 use crate::config::Config;
@@ -15,6 +19,9 @@ const ALLOW_HEADERS: &str =
 pub(super) const EXPOSE_HEADERS: &str = "Accept-Ranges, Content-Length, Content-Range, ETag, \
      icy-br, icy-description, icy-genre, icy-metaint, icy-name, icy-pub, icy-url, \
      X-Seamcast-Mount";
+/// Bytes of a request's body that need no place, and bodies at once that have more.
+const SHORT: usize = 16 << 10;
+static LONG: Semaphore = Semaphore::const_new(32);
 /// The page needs its own scripts and WebAssembly, sockets to any relay, and
 /// nothing inline.
 const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; \
@@ -58,9 +65,11 @@ pub(super) fn may_open_socket(config: &Config, headers: &HeaderMap) -> bool {
 pub(super) async fn body_in_time(connection: Connection, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let limit = connection.relay.config().head_timeout;
-    let whole = tokio::time::timeout(limit, axum::body::to_bytes(body, super::MAX_BODY)).await;
+    let whole = tokio::time::timeout(limit, collect(body)).await;
     let (status, code, why) = match whole {
-        Ok(Ok(bytes)) => return next.run(Request::from_parts(parts, bytes.into())).await,
+        Ok(Ok((bytes, _place))) => {
+            return next.run(Request::from_parts(parts, bytes.into())).await;
+        }
         Ok(Err(error)) if is_limit(&error) => (
             StatusCode::PAYLOAD_TOO_LARGE,
             "too_large",
@@ -82,6 +91,22 @@ pub(super) async fn body_in_time(connection: Connection, request: Request, next:
         .headers_mut()
         .insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+/// A body of up to [`super::MAX_BODY`] bytes. Anybody may send one, so that few
+/// may be long at once: the others wait for a place.
+async fn collect(body: Body) -> Result<(Bytes, Option<SemaphorePermit<'static>>), axum::Error> {
+    let mut body = Limited::new(body, super::MAX_BODY);
+    let (mut whole, mut place) = (BytesMut::new(), None);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(axum::Error::new)?;
+        let data = frame.data_ref().map_or(&[][..], AsRef::as_ref);
+        if place.is_none() && whole.len() + data.len() > SHORT {
+            place = LONG.acquire().await.ok();
+        }
+        whole.extend_from_slice(data);
+    }
+    Ok((whole.freeze(), place))
 }
 
 fn is_limit(error: &axum::Error) -> bool {

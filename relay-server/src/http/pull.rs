@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{Connection, error};
 use crate::auth::{self, Presented};
-use crate::ingest::feed::{self, Source as _};
+use crate::ingest::feed;
 use crate::input::client::Ask;
 use crate::input::pull::{self, Copy, Failure, Order, Upstream};
 
@@ -228,13 +228,16 @@ pub(super) async fn speech(connection: Connection, headers: HeaderMap, body: Byt
         Err(failure) => {
             tracing::warn!(mount = %name, "speech: {}", failure.message);
             tokio::spawn(async move {
-                while let feed::Body::More(bytes) = upstream.next().await {
-                    if !copy.send(bytes).await {
-                        return;
+                loop {
+                    match upstream.next_in_time().await {
+                        Some(feed::Body::More(bytes)) => {
+                            if !copy.send(bytes).await {
+                                return;
+                            }
+                        }
+                        Some(feed::Body::End | feed::Body::Closed) => return copy.finish(),
+                        Some(feed::Body::Lost(_)) | None => return,
                     }
-                }
-                if upstream.broke.is_none() {
-                    copy.finish();
                 }
             });
         }

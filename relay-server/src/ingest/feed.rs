@@ -38,6 +38,8 @@ pub struct Feed {
     begun: bool,
     /// Tags that were told before there was audio to hang them on.
     early_tags: Vec<(String, String)>,
+    /// Faults that were told before there was audio.
+    early_faults: u64,
     done: bool,
     clamped: u64,
     brake: Brake,
@@ -206,6 +208,7 @@ impl Feed {
             stop: watch::Sender::new(Stop::No),
             begun: false,
             early_tags: Vec::new(),
+            early_faults: 0,
             done: false,
             clamped: 0,
             brake: Brake::default(),
@@ -294,8 +297,12 @@ impl Feed {
                     if !self.begun {
                         if let seamcast_media::chunk::Output::Fault(fault) = output {
                             Counters::add(&self.relay.counters.faults);
-                            tracing::warn!(mount = %self.mount.name, peer = %self.info.peer,
-                                offset = fault.offset, "fault before any audio: {}", fault.message);
+                            self.early_faults += 1;
+                            let count = self.early_faults;
+                            if Counters::is_worth_a_line(count) {
+                                tracing::warn!(mount = %self.mount.name, peer = %self.info.peer,
+                                    offset = fault.offset, count, "fault before any audio: {}", fault.message);
+                            }
                         }
                         continue;
                     }

@@ -12,6 +12,8 @@ const MAX_METADATA: usize = 16 << 20;
 /// No frame of real material is longer; 8 channels of 65 535 32-bit samples
 /// that do not compress are 2 MiB.
 const MAX_FRAME: usize = 4 << 20;
+/// Decoded bytes after which no further frame is added: one of silence is 2 MiB in 30 bytes.
+const RUN: usize = 1 << 20;
 /// First bytes of a stream.
 pub(super) const MAGIC: &[u8] = b"fLaC";
 
@@ -50,31 +52,26 @@ impl Decoder {
         self.faults
     }
 
-    /// Takes the next bytes and appends decoded samples to `out`.
-    pub(super) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+    /// Takes the next bytes.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
-        while !self.in_frames {
-            if !self.metadata()? {
-                return Ok(());
-            }
-        }
-        if self.buffer.len() >= self.enough {
-            self.frames(out)?;
-        }
-        Ok(())
     }
 
-    /// Nothing comes for now: what is there may be whole all the same.
+    /// Nothing comes for now, or at all: what is there may be whole all the same.
     pub(super) fn look_again(&mut self) {
         self.enough = 0;
     }
 
-    /// No more input: decodes what waited for more.
-    pub(super) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
-        if self.in_frames {
-            self.frames(out)?;
+    /// Puts the next decoded samples into `out`, instead of what is there. False
+    /// when there are no more for now.
+    pub(super) fn decode(&mut self, out: &mut Vec<u8>) -> Result<bool, Error> {
+        out.clear();
+        while !self.in_frames {
+            if !self.metadata()? {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(self.buffer.len() >= self.enough && self.frames(out)?)
     }
 
     /// Reads one metadata block (RFC 9639 §8). False when more bytes are needed.
@@ -104,11 +101,14 @@ impl Decoder {
         Ok(true)
     }
 
-    fn frames(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
-        let Some(info) = self.info else { return Ok(()) };
+    /// True when it has stopped for want of room.
+    fn frames(&mut self, out: &mut Vec<u8>) -> Result<bool, Error> {
+        let Some(info) = self.info else {
+            return Ok(false);
+        };
         let mut at = 0;
         let mut skipping = false;
-        while at < self.buffer.len() {
+        while at < self.buffer.len() && out.len() < RUN {
             let mut reader = FrameReader::new(Cursor::new(&self.buffer[at..]));
             match reader.read_next_or_eof(std::mem::take(&mut self.blocks)) {
                 Ok(Some(block)) if block.channels() == u32::from(info.format.channels) => {
@@ -141,11 +141,15 @@ impl Decoder {
             }
         }
         self.buffer.drain(..at);
+        if out.len() >= RUN {
+            self.enough = 0;
+            return Ok(true);
+        }
         // Trying anew after every few bytes would decode a long frame many
         // times. One of silence has no more than a few.
         let waiting = self.buffer.len();
         self.enough = waiting + waiting / 8;
-        Ok(())
+        Ok(false)
     }
 }
 
@@ -219,15 +223,37 @@ mod tests {
         // 44 100 Hz, mono, 16 bits.
         body[10..18].copy_from_slice(&[0x0a, 0xc4, 0x40, 0xf0, 0, 0, 0, 0]);
         stream.extend_from_slice(&body);
+        decoder.push(&stream);
         let mut out = Vec::new();
-        decoder.push(&stream, &mut out).expect("sound");
-        for frames in 1..5 {
+        for _ in 0..4 {
+            let mut bytes = 0;
             for piece in silence().chunks(7) {
-                decoder.push(piece, &mut out).expect("sound");
+                decoder.push(piece);
+                assert!(!decoder.decode(&mut out).expect("sound"));
+                bytes += out.len();
             }
-            assert_eq!(out.len(), frames * 4 * 4096);
+            assert_eq!(bytes, 4 * 4096);
         }
         assert_eq!(decoder.faults(), 0);
+    }
+
+    /// A kilobyte of such frames is a megabyte of samples and more.
+    #[test]
+    fn silence_is_not_decoded_all_at_once() {
+        let mut decoder = Decoder::default();
+        decoder.push(MAGIC);
+        decoder.push(&[0x80, 0, 0, 34]);
+        let mut body = [0; 34];
+        body[10..18].copy_from_slice(&[0x0a, 0xc4, 0x40, 0xf0, 0, 0, 0, 0]);
+        decoder.push(&body);
+        decoder.push(&silence().repeat(1000));
+        let (mut out, mut bytes, mut runs) = (Vec::new(), 0, 0);
+        while decoder.decode(&mut out).expect("sound") {
+            runs += 1;
+            bytes += out.len();
+            assert!(out.len() < RUN + 4 * 4096);
+        }
+        assert_eq!((bytes + out.len(), runs), (1000 * 4 * 4096, 15));
     }
 
     #[test]
@@ -241,14 +267,12 @@ mod tests {
         stream.extend((0..200_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8));
         let mut out = Vec::new();
         for piece in stream.chunks(1000) {
-            decoder.push(piece, &mut out).expect("skipped");
+            decoder.push(piece);
+            while decoder.decode(&mut out).expect("skipped") {}
         }
-        decoder.finish(&mut out).expect("skipped");
         assert!(decoder.faults() > 0 && decoder.buffer.len() < MAX_FRAME);
-        assert!(
-            Decoder::default()
-                .push(b"fLaC\x01\0\0\0", &mut out)
-                .is_err()
-        );
+        let mut decoder = Decoder::default();
+        decoder.push(b"fLaC\x01\0\0\0");
+        assert!(decoder.decode(&mut out).is_err());
     }
 }

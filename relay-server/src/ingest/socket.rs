@@ -20,6 +20,8 @@ use crate::server::Relay;
 
 /// Longest message taken.
 const MAX_MESSAGE: usize = 1 << 20;
+/// Answers that wait for a peer who does not read them; of its pings the newest is then answered.
+const MAX_WAITING: usize = 64 << 10;
 /// How long the first message may take when it must declare the format.
 const FORMAT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the closing handshake may take.
@@ -39,6 +41,8 @@ pub(crate) async fn serve(
     let config = WebSocketConfig::default()
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE))
+        .write_buffer_size(0)
+        .max_write_buffer_size(MAX_WAITING)
         .read_buffer_size(16 * 1024);
     let mut socket =
         WebSocketStream::from_partially_read(socket, received.to_vec(), Role::Server, Some(config))

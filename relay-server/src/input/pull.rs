@@ -26,6 +26,8 @@ pub(crate) use copy::Copy;
 
 /// Bytes of an upstream's error that are passed on.
 const MAX_COMPLAINT: usize = 2048;
+/// How long an answer that is only passed on may pause.
+const SILENCE: Duration = Duration::from_secs(60);
 /// A stream that nobody hears for this long is let go (`on_demand`).
 const UNHEARD: Duration = Duration::from_secs(10);
 
@@ -216,6 +218,15 @@ impl Upstream {
     }
 }
 
+impl Upstream {
+    /// The next piece for whoever asked; `None` when it does not come, and the
+    /// rest will not: the answer is then cut short.
+    pub(crate) async fn next_in_time(&mut self) -> Option<Body> {
+        let next = feed::Source::next(self);
+        tokio::time::timeout(SILENCE, next).await.ok()
+    }
+}
+
 impl feed::Source for Upstream {
     async fn next(&mut self) -> Body {
         loop {
@@ -272,7 +283,9 @@ pub(crate) async fn carry(feed: Feed, mut upstream: Upstream) {
     if outcome.is_err() && upstream.copy.is_some() {
         // Whoever asked gets all of it, also when the mount is another's by now.
         upstream.mount = None;
-        while let Body::More(_) = feed::Source::next(&mut upstream).await {}
+        while upstream.copy.is_some()
+            && let Some(Body::More(_)) = upstream.next_in_time().await
+        {}
     }
     match (outcome, upstream.broke) {
         (Err(refusal), _) => status.failed(&refusal.message),

@@ -16,8 +16,8 @@ use crate::server::Counters;
 
 /// Tags of a mount at most.
 const MOST_TAGS: usize = 64;
-/// Bytes of a stream's own tags: every listener gets them, and a recording's
-/// journal takes no longer text. What does not fit, such as a picture, is left out.
+/// Bytes of a mount's tags: every listener gets them, and a recording's journal
+/// takes no longer text. What does not fit, such as a picture, is left out.
 const TAG_BYTES: usize = 128 << 10;
 
 impl Mount {
@@ -105,7 +105,7 @@ impl Mount {
     }
 
     /// Sets tags from outside the stream, from the live edge on. An empty
-    /// value removes the tag.
+    /// value removes the tag; what is too many or too long is left out.
     pub fn set_tags(&self, tags: impl IntoIterator<Item = (String, String)>) {
         let mut inner = self.inner();
         for (name, value) in tags.into_iter().take(MOST_TAGS) {
@@ -114,10 +114,15 @@ impl Mount {
                 .take(64)
                 .collect::<String>()
                 .to_ascii_uppercase();
+            let value: String = value.chars().take(2048).collect();
+            let others = inner.tags.iter().filter(|(other, _)| **other != name);
+            let (count, bytes) = others.fold((0, 0), |(count, bytes), (name, value)| {
+                let value = value.as_str().unwrap_or_default();
+                (count + 1, bytes + name.len() + value.len())
+            });
             if value.is_empty() {
                 inner.tags.remove(&name);
-            } else if inner.tags.len() < MOST_TAGS || inner.tags.contains_key(&name) {
-                let value = value.chars().take(2048).collect();
+            } else if count < MOST_TAGS && bytes + name.len() + value.len() <= TAG_BYTES {
                 inner.tags.insert(name, Value::String(value));
             }
         }

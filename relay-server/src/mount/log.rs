@@ -199,13 +199,14 @@ impl Log {
         }
         // Only one writer: what is read here still holds when it is pushed,
         // and the payload is framed without the lock.
-        let (generation, tags, seq) = {
+        let (generation, tags, seq, begins) = {
             let ring = self.read_ring();
-            (
-                ring.generation.clone()?,
-                ring.tags.clone(),
-                ring.head.next_seq,
-            )
+            let generation = ring.generation.clone()?;
+            let mut chunks = ring.entries.iter().rev().filter_map(|entry| entry.chunk());
+            let begins = chunks
+                .next()
+                .is_none_or(|last| last.generation.number != generation.number);
+            (generation, ring.tags.clone(), ring.head.next_seq, begins)
         };
         let header = Header {
             flags: chunk.flags,
@@ -228,6 +229,7 @@ impl Log {
             generation,
             tags,
             wire,
+            begins,
         });
         self.push(chunk.media_time, |_| kind).then_some(seq)
     }

@@ -1,5 +1,5 @@
 use seamcast_media::pcm::SampleFormat;
-use seamcast_media::units::MediaDuration;
+use seamcast_media::units::{MediaDuration, MediaTime};
 use seamcast_media::wav::Format;
 
 use super::*;
@@ -133,4 +133,27 @@ fn tags_that_are_too_much_are_left_out() {
     assert!(mount.tag("PICTURE").is_some());
     assert_eq!(mount.tag("ANOTHER"), None);
     assert_eq!(mount.tag("TITLE").as_deref(), Some("xxxxx"));
+}
+
+/// Every listener gets them, and a recording's journal must be able to hold them.
+#[test]
+fn tags_are_bounded_whoever_sets_them() {
+    let mount = mount();
+    let source = Source::connect(&mount);
+    assert!(source.begin(&mount).is_some());
+    let worst = |len: usize| "\u{1}".repeat(len);
+    let own = seamcast_media::chunk::Output::Tags {
+        at: MediaTime::ZERO,
+        tags: vec![("LYRICS".into(), worst(120 << 10))],
+    };
+    assert!(mount.append(source.id, own, None));
+    mount.set_tags((0..64).map(|n| (format!("{n}"), worst(2048))));
+    let tags = mount.log.current_tags().expect("tags");
+    assert!(tags.tags.len() > 1 && tags.tags.contains_key("LYRICS"));
+    assert!(tags.frame.len() < 1 << 20, "{} bytes", tags.frame.len());
+    // A tag that is replaced or removed makes room.
+    mount.set_tags([("LYRICS".to_owned(), String::new())]);
+    mount.set_tags([("TITLE".to_owned(), "now".to_owned())]);
+    let tags = mount.log.current_tags().expect("tags");
+    assert_eq!(tags.tags["TITLE"], "now");
 }

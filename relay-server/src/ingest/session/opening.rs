@@ -70,20 +70,26 @@ impl Session {
         };
         let before = decoder.faults();
         let mut samples = Vec::new();
-        let mut outcome = decoder.push(bytes, &mut samples);
-        if last && outcome.is_ok() {
-            outcome = decoder.finish(&mut samples);
+        decoder.push(bytes);
+        if last {
+            decoder.look_again();
         }
-        if let Some(format) = decoder.format() {
-            if encoder_of.is_none() {
-                *encoder_of = Some(Box::new(pipeline(format, self.config.encode)?));
-            }
-            if let Some(pipeline) = encoder_of {
-                pipeline.push(&samples).map_err(encoder)?;
-                if last {
-                    pipeline.finish().map_err(encoder)?;
+        let outcome = loop {
+            let outcome = decoder.decode(&mut samples);
+            if let Some(format) = decoder.format() {
+                if encoder_of.is_none() {
+                    *encoder_of = Some(Box::new(pipeline(format, self.config.encode)?));
+                }
+                if let Some(pipeline) = encoder_of {
+                    pipeline.push(&samples).map_err(encoder)?;
                 }
             }
+            if !matches!(outcome, Ok(true)) {
+                break outcome;
+            }
+        };
+        if let Some(pipeline) = encoder_of.as_mut().filter(|_| last) {
+            pipeline.finish().map_err(encoder)?;
         }
         if decoder.faults() > before {
             let fault = Fault {
@@ -92,7 +98,7 @@ impl Session {
             };
             self.push_events(0, [Event::Fault(fault)]);
         }
-        outcome.map_err(|error| Error::NotAudio(error.0))
+        outcome.map_or_else(|error| Err(Error::NotAudio(error.0)), |_| Ok(()))
     }
 
     /// Goes on to the samples once the header is whole.

@@ -138,6 +138,11 @@ impl Generation {
         opening
     }
 
+    /// Bytes it holds: the headers, and what each framing makes of them.
+    fn cost(&self) -> usize {
+        512 + 6 * self.config.headers.len()
+    }
+
     /// What a listener gets before a chunk with this payload: Ogg header
     /// pages, and a page that takes the jump to its first page's number.
     pub fn intro(&self, payload: &[u8]) -> Arc<Intro> {
@@ -242,6 +247,8 @@ pub struct Chunk {
     pub tags: Option<Arc<Metadata>>,
     /// Payload and framing.
     pub wire: Wire,
+    /// Whether it is the first of its generation, whose headers are held with it.
+    pub begins: bool,
 }
 
 impl Chunk {
@@ -257,6 +264,7 @@ impl Chunk {
             generation,
             tags,
             wire: Wire::new(&header, payload),
+            begins: false,
         }
     }
 
@@ -337,6 +345,7 @@ impl Entry {
         const OVERHEAD: usize = 192;
         OVERHEAD
             + match &self.kind {
+                Kind::Chunk(chunk) if chunk.begins => chunk.wire.len() + chunk.generation.cost(),
                 Kind::Chunk(chunk) => chunk.wire.len(),
                 Kind::Metadata(metadata) => metadata.frame.len() * 3,
                 Kind::Offline(frame) | Kind::Online(frame) | Kind::End(frame) => frame.len(),

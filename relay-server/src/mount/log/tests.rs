@@ -64,6 +64,34 @@ fn bounds_hold_in_time_and_bytes() {
     assert_eq!(held.len(), 2);
 }
 
+/// A chain of short links, each with long headers.
+#[test]
+fn headers_count_as_what_they_take() {
+    let bytes = 1 << 20;
+    let log = log(Limits {
+        bytes,
+        duration: ms(1_000_000),
+    });
+    for n in 0..100 {
+        log.generation(GenerationConfig {
+            container: "ogg".into(),
+            codec: "opus".into(),
+            sample_rate: 48_000,
+            channels: 2,
+            headers: vec![0; 16 << 10].into(),
+        });
+        append(&log, 2 * n, true);
+        append(&log, 2 * n + 1, true);
+    }
+    let mut held = Vec::new();
+    assert!(log.read(log.head().oldest, usize::MAX, &mut held));
+    let chunks = held.iter().filter_map(|entry| entry.chunk());
+    let mut generations: Vec<u32> = chunks.map(|chunk| chunk.generation.number).collect();
+    generations.dedup();
+    assert!((5..=bytes / (5 * (16 << 10))).contains(&generations.len()));
+    assert!(log.head().bytes <= bytes);
+}
+
 #[test]
 fn joins_land_on_sync_points() {
     let log = log(Limits::default());
