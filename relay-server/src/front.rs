@@ -246,6 +246,11 @@ impl Rewind {
         }
     }
 
+    /// Whether it is TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.socket.is_tls()
+    }
+
     /// The socket and what of the first bytes nobody has read.
     pub(crate) fn into_parts(self) -> (Link, BytesMut) {
         (self.socket, self.first)

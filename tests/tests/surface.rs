@@ -286,7 +286,7 @@ fn a_programme_that_arrives_at_once_is_recorded() {
 #[test]
 fn the_status_page_points_to_where_it_was_asked_for() {
     let relay = Relay::start_with(&RelayOptions {
-        args: vec!["--demo".into()],
+        args: vec!["--demo".into(), "--proxies".into(), "127.0.0.1".into()],
         ..RelayOptions::default()
     });
     relay.wait_for("/api/mounts", "/demo.mp3", Duration::from_secs(30));
@@ -309,6 +309,22 @@ fn the_status_page_points_to_where_it_was_asked_for() {
         bare.contains(&format!("\"http://{address}/demo.mp3\"")),
         "{bare}"
     );
+    // A playlist of one mount, as Icecast has; through a proxy that speaks TLS for us.
+    let playlist = |headers: &str| {
+        let request = format!("GET /demo.mp3.m3u?from=-5 HTTP/1.0\r\n{headers}\r\n");
+        exchange(&relay, request.as_bytes())
+    };
+    let told = playlist("Host: radio.example\r\n");
+    assert!(told.contains("audio/x-mpegurl"), "{told}");
+    let body = told.split_once("\r\n\r\n").expect("a head").1;
+    assert_eq!(body, "http://radio.example/demo.mp3?from=-5\r\n");
+    let told = playlist("Host: radio.example\r\nX-Forwarded-Proto: https\r\n");
+    assert!(
+        told.ends_with("https://radio.example/demo.mp3?from=-5\r\n"),
+        "{told}"
+    );
+    let (status, _) = relay.fetch("/nothing.mp3.m3u");
+    assert_eq!(status, 404);
 }
 
 /// A body is of the type that its head says: when another source brings another

@@ -1,7 +1,7 @@
 //! Routes that Icecast's clients know: titles and the status page.
 
 use axum::response::{IntoResponse, Response};
-use http::uri::Authority;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::json;
 
@@ -14,26 +14,18 @@ use crate::mount::{Mount, percent_decode_bytes};
 /// several; an array always is what its clients understand, too.
 pub(super) async fn status(connection: Connection, headers: HeaderMap) -> Response {
     let relay = &connection.relay;
-    let config = relay.config();
-    // What was listened on is often no address to connect to, such as 0.0.0.0.
-    let asked = headers.get(header::HOST);
-    let asked = asked.and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
-    let host = match &asked {
-        Some(authority) => authority.host().to_owned(),
-        None => config.listen.ip().to_string(),
-    };
-    let address = asked.map_or_else(|| config.listen.to_string(), |host| host.to_string());
+    let origin = connection.origin(&headers);
     let sources: Vec<_> = relay
         .mounts
         .all()
         .iter()
         .filter(|mount| mount.settings().public && mount.is_live())
-        .map(|mount| source(mount, &address))
+        .map(|mount| source(mount, &origin.url))
         .collect();
     let body = json!({
         "icestats": {
             "admin": "",
-            "host": host,
+            "host": origin.host,
             "location": "",
             "server_id": concat!("Seamcast ", env!("CARGO_PKG_VERSION")),
             "source": sources,
@@ -46,11 +38,11 @@ pub(super) async fn status(connection: Connection, headers: HeaderMap) -> Respon
     response
 }
 
-fn source(mount: &Mount, address: &str) -> serde_json::Value {
+fn source(mount: &Mount, origin: &str) -> serde_json::Value {
     let about = mount.describe(false);
     let (artist, title) = (&about["artist"], &about["title"]);
     json!({
-        "listenurl": format!("http://{address}{}", mount.name),
+        "listenurl": format!("{origin}{}", mount.name),
         "server_name": about["name"],
         "server_description": about["description"],
         "server_type": about["content_type"],
@@ -67,6 +59,31 @@ fn source(mount: &Mount, address: &str) -> serde_json::Value {
         "stream_start_iso8601": "",
         "dummy": null,
     })
+}
+
+/// `/live.mp3.m3u`: a playlist of one mount, for programs that are opened by a file. `None` when `path` is
+/// not that of a mount with `.m3u` behind it. What the query asks (a token, `from`) is asked of the mount.
+pub(super) fn playlist(connection: &Connection, path: &str, request: &Parts) -> Option<Response> {
+    connection.relay.mounts.find(path.strip_suffix(".m3u")?)?;
+    // As it came: its odd letters are encoded.
+    let raw = request.uri.path().strip_suffix(".m3u")?;
+    let query = request.uri.query().map(|query| format!("?{query}"));
+    let origin = connection.origin(&request.headers).url;
+    let body = format!("{origin}{raw}{}\r\n", query.unwrap_or_default());
+    let mut response = body.into_response();
+    for (name, value) in [
+        (header::CONTENT_TYPE, "audio/x-mpegurl"),
+        (
+            header::CONTENT_DISPOSITION,
+            "attachment; filename=\"listen.m3u\"",
+        ),
+        (header::CACHE_CONTROL, "no-store"),
+    ] {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    Some(response)
 }
 
 /// `/admin/metadata?mode=updinfo&mount=…&song=…` and SHOUTcast's `/admin.cgi`.

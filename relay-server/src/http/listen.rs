@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header}
 use seamcast_protocol::{LISTENER_MEDIA_TYPE, LISTENER_SUBPROTOCOL, SOURCE_SUBPROTOCOL};
 
 use super::upgrade::{Upgrade, list};
-use super::{Connection, admit, api, error, method_not_allowed, pages, policy};
+use super::{Connection, admit, api, error, icecast, method_not_allowed, pages, policy};
 use crate::access::{Visit, without_tokens};
 use crate::auth::Presented;
 use crate::config::{self, JoinDefault};
@@ -123,6 +123,11 @@ async fn get(connection: &Connection, path: &str, request: &Parts) -> Response {
         fetched(connection, path).await;
     }
     let Some(mount) = connection.relay.mounts.find(path) else {
+        if upgrade.is_none()
+            && let Some(playlist) = icecast::playlist(connection, path, request)
+        {
+            return playlist;
+        }
         if upgrade.is_none()
             && let Some(file) = pages::file(&config, path, headers).await
         {

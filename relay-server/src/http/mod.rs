@@ -24,7 +24,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use bytes::BytesMut;
 use http::request::Parts;
-use http::{Method, Request, StatusCode, header};
+use http::uri::Authority;
+use http::{HeaderMap, Method, Request, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -46,7 +47,17 @@ const MAX_BODY: usize = 1 << 20;
 pub(crate) struct Connection {
     pub(crate) relay: Arc<Relay>,
     pub(crate) peer: SocketAddr,
+    /// Whether the client speaks TLS, to us or to a proxy of ours.
+    secure: bool,
     slot: Arc<Slot>,
+}
+
+/// Where a client reached the relay.
+struct Origin {
+    /// Name or address without a port.
+    host: String,
+    /// Scheme, host and port.
+    url: String,
 }
 
 /// Where a handler leaves a plan that needs the connection itself.
@@ -57,6 +68,22 @@ struct Slot {
 }
 
 impl Connection {
+    /// The relay's address as the client knows it, such as `https://radio.example`. What it listens
+    /// on is often none to connect to, such as 0.0.0.0.
+    fn origin(&self, headers: &HeaderMap) -> Origin {
+        let asked = headers.get(header::HOST);
+        let asked = asked.and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+        let listen = self.relay.config().listen;
+        let of = |authority: &Authority| (authority.host().to_owned(), authority.to_string());
+        let own = || (listen.ip().to_string(), listen.to_string());
+        let (host, authority) = asked.as_ref().map_or_else(own, of);
+        let scheme = if self.secure { "https" } else { "http" };
+        Origin {
+            host,
+            url: format!("{scheme}://{authority}"),
+        }
+    }
+
     /// Takes the connection away from hyper; never returns, as hyper must not
     /// write an answer.
     pub(crate) async fn take_over(&self, plan: TakeOver) -> Response {
@@ -75,6 +102,7 @@ pub(crate) async fn serve(relay: &Arc<Relay>, io: Rewind, peer: SocketAddr) -> i
     let connection = Connection {
         relay: relay.clone(),
         peer,
+        secure: io.is_tls(),
         slot: Arc::default(),
     };
     let slot = connection.slot.clone();
@@ -82,7 +110,8 @@ pub(crate) async fn serve(relay: &Arc<Relay>, io: Rewind, peer: SocketAddr) -> i
     let service = service_fn(move |mut request: Request<Incoming>| {
         let mut of = of.clone();
         let config = of.relay.config();
-        of.peer = proxied::client(of.peer, request.headers(), &config.proxies);
+        (of.peer, of.secure) =
+            proxied::client(of.peer, of.secure, request.headers(), &config.proxies);
         request.extensions_mut().insert(of);
         ROUTER.clone().oneshot(request.map(Body::new))
     });

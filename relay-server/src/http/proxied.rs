@@ -6,12 +6,17 @@ use http::HeaderMap;
 
 use crate::config::Network;
 
-/// The client's address: what the nearest of our proxies says it is. Everything left of that in
+/// The client's address and whether it speaks TLS: what the nearest of our proxies says it is. Everything left of that in
 /// `X-Forwarded-For` is what the client itself claims. Its port is not told, and 0.
-pub(super) fn client(peer: SocketAddr, headers: &HeaderMap, proxies: &[Network]) -> SocketAddr {
+pub(super) fn client(
+    peer: SocketAddr,
+    secure: bool,
+    headers: &HeaderMap,
+    proxies: &[Network],
+) -> (SocketAddr, bool) {
     let ours = |ip: IpAddr| proxies.iter().any(|network| network.contains(ip));
     if !ours(peer.ip()) {
-        return peer;
+        return (peer, secure);
     }
     let lines = headers.get_all("x-forwarded-for").iter().rev();
     let said = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
@@ -22,7 +27,8 @@ pub(super) fn client(peer: SocketAddr, headers: &HeaderMap, proxies: &[Network])
             break;
         }
     }
-    client
+    let scheme = headers.get("x-forwarded-proto");
+    (client, scheme.map_or(secure, |scheme| scheme == "https"))
 }
 
 /// An address, as some write it with a port.
@@ -45,12 +51,24 @@ mod tests {
             headers.append("x-forwarded-for", line.parse().expect("a header"));
         }
         let peer = format!("{peer}:4711").parse().expect("an address");
-        client(peer, &headers, &proxies).to_string()
+        client(peer, false, &headers, &proxies).0.to_string()
     }
 
     #[test]
     fn a_stranger_is_not_believed() {
         assert_eq!(seen("192.0.2.1", &["203.0.113.9"]), "192.0.2.1:4711");
+    }
+
+    #[test]
+    fn a_proxy_of_ours_tells_what_the_client_speaks() {
+        let proxies = [Network::parse("127.0.0.1").expect("an address")];
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-proto", "https".parse().expect("a header"));
+        let secure = |peer: &str| {
+            let peer = peer.parse().expect("an address");
+            client(peer, false, &headers, &proxies).1
+        };
+        assert!(secure("127.0.0.1:80") && !secure("192.0.2.1:80"));
     }
 
     #[test]
