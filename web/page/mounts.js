@@ -10,6 +10,7 @@
  * @property {string} codec For people, short: "Opus 128 kbit/s".
  * @property {string} format For people: "Opus · 48 kHz · stereo · 128 kbit/s".
  * @property {number} listeners
+ * @property {boolean} closed Whether listeners need a token.
  * @property {string} label What its source calls it.
  * @property {string} description
  */
@@ -34,6 +35,7 @@ export function readMount(m) {
     codec: [codec, bits].filter(Boolean).join(' '),
     format: [codec, rate, LAYOUTS[m.channels] ?? (m.channels ? `${m.channels} channels` : ''), bits].filter(Boolean).join(' · '),
     listeners: Array.isArray(m.listeners) ? m.listeners.length : (m.listeners ?? 0),
+    closed: Boolean(m.closed),
     label: m.name || '',
     description: m.description || '',
   };

@@ -48,12 +48,13 @@ let drawn = null;
 
 /* ── Player ─────────────────────────────────────────────────────────── */
 
+const token = new URLSearchParams(location.search).get('token');
+
 /** @param {Mount} mount */
 function addressOf(mount) {
   const url = new URL(mount.name.slice(1), document.baseURI);
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
   // A closed mount's listeners are given the page's address with their token in it.
-  const token = new URLSearchParams(location.search).get('token');
   if (token) url.searchParams.set('token', token);
   return url.href;
 }
@@ -116,6 +117,10 @@ const PLAIN_WORDS = {
 /** @param {{message: string, reason?: string, detail?: string}} e */
 function failed(e) {
   wanted = false;
+  if (chosen?.closed && e.reason === 'http_status') {
+    show('error', token ? 'This token does not open it' : 'Listeners need a token', `Ask who runs this station, and open the page as ${home.pathname}?token=TOKEN`);
+    return;
+  }
   show('error', 'Playback stopped', PLAIN_WORDS[e.reason ?? ''] ?? e.detail ?? e.message);
 }
 
@@ -253,7 +258,7 @@ function row(mount) {
   button.dataset.off = String(!mount.live);
   if (chosen?.name === mount.name) button.setAttribute('aria-current', 'true');
   const line = [mount.artist, mount.title].filter(Boolean).join(' – ') || mount.label || mount.description;
-  button.append(part('span', 'name', mount.name), part('span', 'ear', mount.live ? count(mount.listeners, 'listener') : 'off air'));
+  button.append(part('span', 'name', mount.name), part('span', 'ear', mount.live ? (mount.closed && !token ? 'closed' : count(mount.listeners, 'listener')) : 'off air'));
   if (line) button.append(part('span', 'what', line));
   button.append(part('span', 'meta', mount.format || (mount.live ? 'starting' : 'waiting for its source')));
   button.addEventListener('click', () => {
