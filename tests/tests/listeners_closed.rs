@@ -76,10 +76,18 @@ fn a_closed_mount_opens_for_its_tokens_only() {
     let why = String::from_utf8_lossy(&refused.body).into_owned();
     assert!(why.contains(mount) && why.contains("?token="), "{why}");
     // A script's request must not have the browser ask for a password.
-    let script = head(&relay, mount, "Sec-Fetch-Dest: empty\r\n");
-    let asks = script.header("www-authenticate").unwrap_or_default();
-    assert_eq!(script.status, 401);
-    assert!(asks.starts_with("Bearer "), "{asks}");
+    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (method, headers) in [
+        ("HEAD", ""),
+        ("GET", "Sec-Fetch-Dest: empty\r\n"),
+        ("GET", upgrade),
+    ] {
+        let script = request(relay.address, method, mount, headers);
+        let asks = script.header("www-authenticate").unwrap_or_default();
+        assert_eq!(script.status, 401);
+        assert!(asks.starts_with("Bearer "), "{asks}");
+    }
 
     let good = signed(KEY, mount, 60);
     for token in ["hear", "also", &good, Relay::PASSWORD] {
@@ -108,8 +116,6 @@ fn a_closed_mount_opens_for_its_tokens_only() {
         let mut socket = Socket::open(&relay, &format!("{mount}?token=hear"), subprotocol);
         assert!(socket.next().is_some(), "{subprotocol:?}");
     }
-    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let frames = "Accept: application/vnd.seamcast.v1\r\n";
     for headers in [upgrade, frames, "Icy-MetaData: 1\r\n"] {
         assert_eq!(request(relay.address, "GET", mount, headers).status, 401);

@@ -115,7 +115,13 @@ async fn get(connection: &Connection, path: &str, request: &Parts) -> Response {
     }
     let relay = &connection.relay;
     if (relay.mounts.find(path).is_some() || relay.board.fetches(path))
-        && let Some(refusal) = admit::refuse(connection, headers, request.uri.query(), path)
+        && let Some(refusal) = admit::refuse(
+            connection,
+            &request.method,
+            headers,
+            request.uri.query(),
+            path,
+        )
     {
         return refusal;
     }

@@ -205,7 +205,7 @@ async fn file(connection: Connection, request: axum::extract::Request) -> Respon
     let raw_path = uri.path().strip_prefix("/files/").unwrap_or_default();
     let (method, headers) = (request.method(), request.headers());
     if let Some(mount) = Files::recorded_mount(raw_path)
-        && let Some(refusal) = admit::refuse(&connection, headers, uri.query(), &mount)
+        && let Some(refusal) = admit::refuse(&connection, method, headers, uri.query(), &mount)
     {
         return refusal;
     }

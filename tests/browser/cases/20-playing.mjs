@@ -1,6 +1,7 @@
 // Ends, pauses, faults of the network, a busy page.
 
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cut, extent, silences, silentMs, steps } from '../lib/analysis.mjs';
 import { file, published } from '../lib/fixtures.mjs';
@@ -244,6 +245,33 @@ export default [
         assert.equal(error.reason, 'mount_not_found', JSON.stringify(error));
         assert.ok(error.remedy && error.told === 1 && error.rejected === 'PlayerError', JSON.stringify(error));
       }
+    },
+  },
+  {
+    name: 'playing: a closed mount tells who has no token, without a prompt, and plays for who has one',
+    relay: true,
+    async run(tools) {
+      const relay = await tools.relay();
+      const config = join(relay.folder, 'closed.toml');
+      writeFileSync(config, '[[mount]]\npath = "/closed.opus"\nlisten_tokens = ["hear"]\n');
+      await relay.kill();
+      await relay.start(['--config', config]);
+      const { path } = file(tools, 'noise', 'opus', { seconds: 4 });
+      const upload = relay.upload('/closed.opus', path, { rate: '24k' });
+      await relay.mounted('/closed.opus');
+      const page = await tools.page(undefined, { tolerate: /WebSocket|ws:\/\/|401|can.t establish a connection/i });
+      const outcome = (src) => page.run(async (src) => {
+        const listening = await bench.Listening.start({ rate: 48000, options: { mode: 'complete' } });
+        listening.player.src = src;
+        const said = await listening.player.play().then(() => 'plays', (e) => `${e.reason} ${e.detail}`);
+        await listening.finish('closed');
+        return said;
+      }, src);
+      for (const address of [relay.ws('/closed.opus'), relay.url('/closed.opus')]) {
+        assert.match(await outcome(address), /^http_status .*401/);
+        assert.equal(await outcome(`${address}?token=hear&from=start`), 'plays');
+      }
+      await upload.succeeded();
     },
   },
   {
