@@ -120,6 +120,11 @@ impl Growth {
 fn note(shared: &Mutex<Shared>, event: &notify::Event) {
     let now = SystemTime::now();
     let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    if event.need_rescan() {
+        // Notifications were lost, maybe that a writer is done: nothing is known any more.
+        shared.files.clear();
+        shared.waiters.values().for_each(|w| w.notify_waiters());
+    }
     for path in &event.paths {
         match event.kind {
             // Another name for what is there: nobody writes by it.
@@ -228,6 +233,26 @@ mod tests {
         assert!(eventually(|| growing("last.raw")));
         assert!(!growing("hard.raw") && !growing("soft.raw"));
         std::fs::remove_dir_all(&base)
+    }
+
+    #[test]
+    fn lost_notifications_leave_no_file_growing_for_ever() {
+        let growth = Growth {
+            shared: Arc::default(),
+            idle: Duration::from_secs(5),
+            _watcher: None,
+        };
+        let path = Path::new("/x");
+        let long_ago = SystemTime::UNIX_EPOCH;
+        let growing = || growth.is_growing(path, long_ago, SystemTime::now());
+        let created = EventKind::Create(notify::event::CreateKind::File);
+        let event = notify::Event::new(created).add_path(path.into());
+        note(&growth.shared, &event);
+        assert!(growing());
+        // The system's queue was full: the close may have been in it.
+        let lost = notify::Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
+        note(&growth.shared, &lost);
+        assert!(!growing());
     }
 
     #[test]
