@@ -3,6 +3,7 @@
 //! answer: that bounds both the queue and the memory.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use seamcast_media::units::MediaDuration;
@@ -97,11 +98,27 @@ impl Readers {
 }
 
 impl Job {
+    /// Whatever happens there is an answer: the listener waits for it.
     fn answer(self) {
-        let found = match self.want {
-            Want::Join(from, burst) => {
-                let join = self.mount.join_past(&from, burst);
-                Found::Join(from, join)
+        // What is read is not changed by it.
+        let found = catch_unwind(AssertUnwindSafe(|| self.find()));
+        let found = found.unwrap_or_else(|_| {
+            tracing::error!(mount = %self.mount.name, "a fault of the relay hid a part of the past from a listener; report the panic above");
+            match self.want {
+                Want::Join(ref from, burst) => {
+                    Found::Join(from.clone(), self.mount.log.join(from, burst))
+                }
+                Want::Entries(index) => Found::Entries(index, Vec::new()),
+            }
+        });
+        self.mailbox
+            .send(Command::Found(self.key, self.id, Box::new(found)));
+    }
+
+    fn find(&self) -> Found {
+        match self.want {
+            Want::Join(ref from, burst) => {
+                Found::Join(from.clone(), self.mount.join_past(from, burst))
             }
             Want::Entries(index) => {
                 let read = self.mount.log.past().map(|past| past.read(index));
@@ -114,8 +131,65 @@ impl Job {
                     }),
                 )
             }
-        };
-        self.mailbox
-            .send(Command::Found(self.key, self.id, Box::new(found)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::{WAKE, lock};
+    use super::*;
+    use crate::mount::log::{Limits, Log, Past};
+
+    #[derive(Debug)]
+    struct Broken;
+
+    impl Past for Broken {
+        fn join(&self, _: &JoinFrom, _: &Log) -> io::Result<Option<Join>> {
+            panic!("what a bug would do");
+        }
+
+        fn read(&self, _: u64) -> io::Result<Vec<Arc<Entry>>> {
+            panic!("what a bug would do");
+        }
+    }
+
+    #[test]
+    fn a_fault_leaves_no_listener_waiting() {
+        let log = Log::new("e", Limits::default());
+        log.keep_past(Arc::new(Broken));
+        let mount = MountShared::new("/m", log);
+        let poll = mio::Poll::new().expect("epoll");
+        let mailbox = Arc::new(Mailbox {
+            waker: mio::Waker::new(poll.registry(), WAKE).expect("a waker"),
+            woken: false.into(),
+            commands: Mutex::default(),
+            grown: Mutex::default(),
+            listeners: 0.into(),
+        });
+        let readers = Readers::start().expect("threads");
+        // More than there are threads.
+        for key in 0..3 * READERS {
+            readers.ask(Job {
+                mount: mount.clone(),
+                want: Want::Entries(7),
+                key,
+                id: ListenerId(1),
+                mailbox: mailbox.clone(),
+            });
+        }
+        let answered = (0..6000).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            lock(&mailbox.commands).len() == 3 * READERS
+        });
+        assert!(answered, "{} answers", lock(&mailbox.commands).len());
+        for command in lock(&mailbox.commands).drain(..) {
+            let Command::Found(_, _, found) = command else {
+                panic!("an answer");
+            };
+            assert!(matches!(*found, Found::Entries(7, entries) if entries.is_empty()));
+        }
     }
 }
