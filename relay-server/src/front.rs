@@ -41,8 +41,10 @@ pub(crate) async fn accept(relay: Arc<Relay>, listener: TcpListener) {
         };
         Counters::add(&relay.counters.accepted);
         let Some(guard) = Guard::enter(&relay) else {
-            Counters::add(&relay.counters.turned_away);
-            tracing::warn!(%peer, "too many connections");
+            let count = 1 + relay.counters.turned_away.fetch_add(1, Ordering::Relaxed);
+            if Counters::is_worth_a_line(count) {
+                tracing::warn!(%peer, count, "too many connections (max_connections); turned away");
+            }
             continue;
         };
         let _ = socket.set_nodelay(true);
