@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz [SECONDS]`: libFuzzer on the parsers of containers, messages and request heads.
+//! `cargo xtask fuzz [SECONDS]`: libFuzzer on the parsers of containers, RTP, sources, messages and request heads.
 //!
 //! Built with the pinned stable toolchain: coverage comes from LLVM's own pass,
 //! whose switches are stable; only the address sanitizer would need a nightly,
