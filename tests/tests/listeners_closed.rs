@@ -19,6 +19,7 @@ record = true
 path = "/calls/one.opus"
 listen_tokens = ["hear", "also"]
 listen_key = "6e1f0c8a5d0b4c7e9a2f3d4b5c6a7e8f"
+public = false
 "#;
 
 /// As anybody would make one, without our code.
@@ -45,7 +46,8 @@ fn on_air(relay: &Relay, scratch: &Scratch) -> Vec<Running> {
     let mounts = ["/calls/one.opus", "/open.opus"];
     let sources = mounts.map(|mount| relay.publishing(&source, mount).spawn().expect("ffmpeg"));
     for mount in mounts {
-        relay.wait_for("/api/mounts", mount, Duration::from_secs(20));
+        let told = format!("/api/mounts{mount}?token=hear");
+        relay.wait_for(&told, "\"state\":\"live\"", Duration::from_secs(20));
     }
     sources.into()
 }
@@ -110,6 +112,24 @@ fn a_closed_mount_opens_for_its_tokens_only() {
         assert_eq!(refused.status, 401, "{token}");
         assert!(body.contains(why), "{token}: {body}");
     }
+
+    // Not listed, so that strangers do not learn of it either.
+    let told = |path: &str| {
+        let answer = request(relay.address, "GET", path, "");
+        String::from_utf8_lossy(&answer.body).into_owned()
+    };
+    let admin = format!("?token={}", Relay::TOKEN);
+    for path in ["/api/mounts", "/metrics", "/status-json.xsl"] {
+        let said = told(path);
+        assert!(
+            said.contains("/open.opus") && !said.contains("calls"),
+            "{path}: {said}"
+        );
+    }
+    assert!(told(&format!("/metrics{admin}")).contains(mount));
+    let of_it = format!("/api/mounts{mount}");
+    assert!(told(&of_it).contains("unauthorized"));
+    assert!(told(&format!("{of_it}?token=hear")).contains("\"closed\":true"));
 
     // Over WebSocket, framed and plain, and as frames in a body.
     for subprotocol in [None, Some("seamcast.v1")] {

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use seamcast_protocol::close;
 use serde_json::{Value, json};
 
-use super::{Connection, error, method_not_allowed};
+use super::{Connection, admit, error, method_not_allowed};
 use crate::auth::{self, Presented};
 use crate::fanout::ListenerId;
 use crate::mount::{Mount, find, parse_query};
@@ -72,6 +72,14 @@ pub(super) async fn mount(
     if let Some(mount) = named(&rest) {
         return match method {
             Method::GET | Method::HEAD => {
+                // Of a closed mount that is not listed, strangers learn nothing.
+                let settings = mount.settings();
+                if !settings.public
+                    && let Some(refusal) =
+                        admit::refuse(&connection, &method, &headers, uri.query(), &mount.name)
+                {
+                    return refusal;
+                }
                 let admin = is_admin(&connection, &headers, uri.query());
                 one(&connection, &mount, admin).await
             }

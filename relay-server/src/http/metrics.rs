@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::response::{IntoResponse, Response};
-use http::header;
+use http::{HeaderMap, Uri, header};
+use serde_json::Value;
 
-use super::Connection;
+use super::{Connection, api};
 use crate::mount::Mount;
 
 struct Text(String);
@@ -112,7 +113,7 @@ fn board(
     what: &str,
     labels: &[&str],
     counters: &[(&str, &str, &str)],
-    entries: &serde_json::Value,
+    entries: &Value,
 ) {
     for (pointer, name, help) in counters {
         let mut sums = std::collections::BTreeMap::<String, u64>::new();
@@ -137,8 +138,22 @@ fn board(
     }
 }
 
-pub(super) async fn metrics(connection: Connection) -> Response {
+pub(super) async fn metrics(connection: Connection, headers: HeaderMap, uri: Uri) -> Response {
     let relay = &connection.relay;
+    let config = relay.config();
+    // The name of a mount that is not listed may be all that protects it.
+    let admin = api::is_admin(&connection, &headers, uri.query());
+    let listed = |name: &str| match relay.mounts.find(name) {
+        Some(mount) => mount.settings().public,
+        None => config.mount(name).public,
+    };
+    let shown = |entries: Value| match entries {
+        Value::Array(mut entries) => {
+            entries.retain(|entry| admin || entry["mount"].as_str().is_some_and(listed));
+            Value::Array(entries)
+        }
+        other => other,
+    };
     let mut text = Text(String::with_capacity(4096));
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let counters = &relay.counters;
@@ -200,7 +215,8 @@ pub(super) async fn metrics(connection: Connection) -> Response {
         "Connections that are not listening.",
         open,
     );
-    let mounts = relay.mounts.all();
+    let mut mounts = relay.mounts.all();
+    mounts.retain(|mount| admin || mount.settings().public);
     type Read = fn(&Mount) -> f64;
     let stat = |read: fn(&crate::fanout::MountStats) -> &AtomicU64| {
         move |mount: &Mount| read(&mount.shared.stats).load(Ordering::Relaxed) as f64
@@ -329,9 +345,9 @@ pub(super) async fn metrics(connection: Connection) -> Response {
         "input",
         &["kind", "mount"],
         &INPUTS,
-        &relay.board.inputs(),
+        &shown(relay.board.inputs()),
     );
-    let forwards = relay.board.forwards();
+    let forwards = shown(relay.board.forwards());
     // Their targets are for the administrator alone (`/api/forwards`).
     board(
         &mut text,
