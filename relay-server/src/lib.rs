@@ -21,6 +21,7 @@ mod link;
 pub mod mount;
 pub mod publish;
 pub mod record;
+mod remote;
 pub mod restart;
 pub mod server;
 pub mod tls;

@@ -2,6 +2,7 @@
 
 use super::Secret;
 use super::input_keys::missing;
+use crate::remote::Destination;
 
 /// Where audio is passed on to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,10 +61,11 @@ impl Default for Forward {
 }
 
 impl Forward {
-    /// Whether every key that its kind needs is there.
+    /// Whether every key that its kind needs is there, and its target one that
+    /// can be sent to.
     ///
     /// # Errors
-    /// The missing key, and an example.
+    /// The key, and what would be right.
     pub fn check(&self) -> Result<(), (&'static str, String)> {
         let missing = |key, example: &str| missing(self.kind.name(), key, example);
         if self.mount.is_empty() {
@@ -77,6 +79,10 @@ impl Forward {
                 "url",
                 "url = \"http://source:PASSWORD@example.com:8000/live.opus\"",
             ),
+            ForwardKind::Icecast => match self.url.reveal().parse::<Destination>() {
+                Ok(_) => Ok(()),
+                Err(why) => Err(("url", why)),
+            },
             _ => Ok(()),
         }
     }

@@ -310,10 +310,10 @@ pub(super) const FORWARD: &[Key<Forward>] = &[
         |f, v| {
             let targets = v.texts()?;
             for target in &targets {
-                let port = target
-                    .rsplit_once(':')
-                    .and_then(|(_, port)| port.parse().ok());
-                if port.is_none_or(|port: u16| port == 0) {
+                let (host, port) = target.rsplit_once(':').unwrap_or_default();
+                let port = port.parse().unwrap_or(0_u16);
+                // What is before the port is no URL.
+                if port == 0 || host.is_empty() || host.contains(['/', ' ', '@']) {
                     return Err(format!("{target:?} is not host:port"));
                 }
             }
@@ -394,5 +394,88 @@ mod tests {
         for word in ["\"/a.opus\"", "\"/c.opus\"", "5004"] {
             assert!(mistake.message.contains(word), "{mistake}");
         }
+    }
+
+    #[test]
+    fn the_rtcp_port_of_one_input_is_no_other_inputs() {
+        let entry = |kind: &str, mount: &str, port: u16| {
+            format!(
+                "[[input]]\nkind = \"{kind}\"\nmount = \"{mount}\"\nformat = \"s16le\"\n\
+                 listen = \"127.0.0.1:{port}\"\n"
+            )
+        };
+        // (kind and port of two, and which of them says it)
+        for (one, other, collide) in [
+            (("rtp", 5004), ("rtp", 5005), true),
+            (("rtp", 5005), ("rtp", 5004), true),
+            (("rtp", 5004), ("udp", 5005), true),
+            (("udp", 5005), ("rtp", 5004), true),
+            (("udp", 5004), ("rtp", 5005), false),
+            (("rtp", 5004), ("rtp", 5006), false),
+            (("rtp", 0), ("rtp", 0), false),
+            (("rtp", 65535), ("udp", 65534), false),
+        ] {
+            let text = entry(one.0, "/a.opus", one.1) + &entry(other.0, "/b.opus", other.1);
+            let outcome = parse(&text, &mut Config::default());
+            let Err(mistakes) = outcome else {
+                assert!(!collide, "{text}");
+                continue;
+            };
+            let [mistake] = &mistakes[..] else {
+                panic!("{mistakes:?}");
+            };
+            assert!(collide, "{mistake}");
+            assert_eq!((mistake.line, &*mistake.key), (10, "input.listen"));
+            for word in ["/a.opus", "/b.opus", "5004", "5005", "RTCP", "another port"] {
+                assert!(mistake.message.contains(word), "{word}: {mistake}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_fetched_or_pushed_to_is_a_mistake() {
+        let http = "[[input]]\nkind = \"http\"\nmount = \"/a.opus\"\n";
+        let push = "[[forward]]\nkind = \"icecast\"\nmount = \"/a.opus\"\n";
+        let copy = "[[forward]]\nkind = \"udp\"\nmount = \"/a.opus\"\n";
+        for (section, line, key) in [
+            (http, "url = \"ftp://example.com/x\"", "input.url"),
+            (http, "url = \"example.com/x\"", "input.url"),
+            (
+                http,
+                "url = \"http://example.com/x\"\nheaders = [\"Host: x\"]",
+                "input.headers",
+            ),
+            (
+                push,
+                "url = \"https://source:geheim@example.com/x\"",
+                "forward.url",
+            ),
+            (
+                push,
+                "url = \"http://source:geheim@example.com/\"",
+                "forward.url",
+            ),
+            (copy, "to = [\"http://example.com:5004\"]", "forward.to"),
+            (copy, "to = [\":5004\"]", "forward.to"),
+        ] {
+            let text = format!("{section}{line}\n");
+            let mistakes = parse(&text, &mut Config::default()).expect_err(&text);
+            let [mistake] = &mistakes[..] else {
+                panic!("{mistakes:?}");
+            };
+            let at = text.lines().count();
+            assert_eq!((mistake.line, &*mistake.key), (at, key), "{text}");
+            assert!(!mistake.message.contains("geheim"), "{mistake}");
+        }
+        for sound in [
+            "speech_url = \"\"\n".to_owned(),
+            format!("{http}url = \"https://user:p@example.com/x\"\n"),
+            format!("{push}url = \"icecast://source:p@example.com/x?a=b\"\n"),
+            format!("{copy}to = [\"[::1]:5004\", \"recorder.example:5004\"]\n"),
+        ] {
+            parse(&sound, &mut Config::default()).expect(&sound);
+        }
+        let mistakes = parse("speech_url = \"api\"\n", &mut Config::default());
+        assert_eq!(mistakes.expect_err("no URL")[0].key, "speech_url");
     }
 }

@@ -10,6 +10,7 @@ use seamcast_media::rtp::Format;
 use super::Secret;
 use super::input_keys::missing;
 use super::value::Value;
+use crate::remote;
 
 /// Where an input's audio comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -177,10 +178,11 @@ impl Default for Input {
 }
 
 impl Input {
-    /// Whether every key that its kind needs is there.
+    /// Whether every key that its kind needs is there, and what it fetches can
+    /// be asked for.
     ///
     /// # Errors
-    /// The missing key, and an example.
+    /// The key, and what would be right.
     pub fn check(&self) -> Result<(), (&'static str, String)> {
         let missing = |key, example: &str| missing(self.kind.name(), key, example);
         if self.mount.is_empty() {
@@ -194,6 +196,7 @@ impl Input {
             InputKind::Http if self.url.is_empty() => {
                 missing("url", "url = \"http://example.com/stream\"")
             }
+            InputKind::Http => self.check_request(),
             InputKind::File | InputKind::Growing if self.path.as_os_str().is_empty() => {
                 missing("path", "path = \"music/\"")
             }
@@ -204,35 +207,79 @@ impl Input {
         }
     }
 
+    fn check_request(&self) -> Result<(), (&'static str, String)> {
+        remote::url(self.url.reveal()).map_err(|why| ("url", why))?;
+        for line in self.headers.iter().map(Secret::reveal) {
+            let (name, value) = line.split_once(':').unwrap_or((line, ""));
+            remote::header(name, value).map_err(|why| ("headers", why))?;
+        }
+        Ok(())
+    }
+
     /// Whether none of `others` listens where it does.
     ///
     /// # Errors
     /// The key, and who does.
     pub fn check_beside(&self, others: &[Self]) -> Result<(), (&'static str, String)> {
-        let Some(own) = self.packets_at() else {
-            return Ok(());
-        };
-        let other = others.iter().find_map(|other| {
-            let at = other.packets_at().filter(|at| collide(own, *at))?;
-            Some((other, at))
+        let all = others.iter().flat_map(|other| {
+            let ports = other.ports().into_iter().flatten();
+            ports.map(move |port| (other, port))
         });
-        let Some((other, at)) = other else {
-            return Ok(());
-        };
-        let why = format!(
-            "the input of mount {:?} wants {own}, but UDP port {} is taken by the input of mount {:?} ({at}); \
-             give one of them another port",
-            self.mount,
-            own.port(),
-            other.mount,
-        );
-        Err(("listen", why))
+        for own in self.ports().into_iter().flatten() {
+            let mut taken = all.clone().filter(|(_, port)| collide(own.at, port.at));
+            if let Some((other, port)) = taken.next() {
+                let why = format!(
+                    "the input of mount {:?} wants {own}, but UDP port {} is taken by the input of mount {:?} ({port}); \
+                     give one of them another port{}",
+                    self.mount,
+                    own.at.port(),
+                    other.mount,
+                    match own.rtcp_of.or(port.rtcp_of) {
+                        Some(_) => ": rtp takes two, the one above for RTCP",
+                        None => "",
+                    },
+                );
+                return Err(("listen", why));
+            }
+        }
+        Ok(())
     }
 
     /// Where it waits for datagrams.
-    fn packets_at(&self) -> Option<SocketAddr> {
-        let of_packets = matches!(self.kind, InputKind::Udp | InputKind::Rtp);
-        self.listen.filter(|_| of_packets)
+    fn ports(&self) -> [Option<Port>; 2] {
+        let own = |at, rtcp_of| Port { at, rtcp_of };
+        match (self.kind, self.listen) {
+            (InputKind::Udp, Some(at)) => [Some(own(at, None)), None],
+            (InputKind::Rtp, Some(at)) => {
+                let rtcp = rtcp_of(at).map(|rtcp| own(rtcp, Some(at)));
+                [Some(own(at, None)), rtcp]
+            }
+            _ => [None, None],
+        }
+    }
+}
+
+/// Where RTCP of the RTP at `address` comes: one port above (RFC 3550 §11).
+pub(crate) fn rtcp_of(address: SocketAddr) -> Option<SocketAddr> {
+    // Port 0 is any that is free, and nobody knows whether the next one is.
+    let port = address.port().checked_add(1).filter(|port| *port > 1)?;
+    Some(SocketAddr::new(address.ip(), port))
+}
+
+/// A UDP port that an input listens at.
+#[derive(Clone, Copy)]
+struct Port {
+    at: SocketAddr,
+    /// The RTP address whose control packets it is for.
+    rtcp_of: Option<SocketAddr>,
+}
+
+impl std::fmt::Display for Port {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.rtcp_of {
+            Some(rtp) => write!(f, "{} for RTCP of {rtp}", self.at),
+            None => write!(f, "{}", self.at),
+        }
     }
 }
 

@@ -165,7 +165,11 @@ pub(super) const TOP: &[Key<Config>] = &[
         "speech_url",
         "speech service behind POST /v1/audio/speech, such as \"https://api.openai.com/v1/audio/speech\"; not shown",
         |c, v| {
-            c.speech_url = Secret::new(v.text()?);
+            let text = v.text()?;
+            if !text.is_empty() {
+                crate::remote::url(&text)?;
+            }
+            c.speech_url = Secret::new(text);
             Ok(())
         },
         |_| None

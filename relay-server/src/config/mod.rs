@@ -19,6 +19,7 @@ pub use fallback::Fallback;
 pub use file::{Mistake, parse, parse_over, print};
 pub use flags::{Flag, flags};
 pub use forwards::{Forward, ForwardKind};
+pub(crate) use inputs::rtcp_of;
 pub use inputs::{Input, InputKind, Network};
 pub use value::Value;
 

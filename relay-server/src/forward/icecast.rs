@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
-use http::Uri;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -14,6 +13,7 @@ use crate::config::Forward;
 use crate::fanout::wire::Framing;
 use crate::input::Backoff;
 use crate::mount::log::Kind;
+use crate::remote::Destination;
 use crate::server::Relay;
 
 /// How long the server may take to answer or to take bytes.
@@ -41,45 +41,14 @@ pub(super) async fn run(relay: Arc<Relay>, forward: Forward, target: Arc<Target>
     }
 }
 
-/// `host:port`, path with query, and credentials of a URL.
-fn read(url: &str) -> Result<(String, String, Option<String>), String> {
-    let wrong = || "url is not http://user:password@host:port/mount".to_owned();
-    let url: Uri = url.parse().map_err(|_| wrong())?;
-    if !matches!(url.scheme_str(), Some("http" | "icecast")) {
-        return Err(wrong());
-    }
-    let authority = url.authority().ok_or_else(wrong)?;
-    let port = authority.port_u16().unwrap_or(8000);
-    let user = authority.as_str().rsplit_once('@').map(|(user, _)| {
-        let user = crate::mount::percent_decode_bytes(user, false);
-        base64::engine::general_purpose::STANDARD.encode(user)
-    });
-    Ok((
-        format!("{}:{port}", authority.host()),
-        match url.query() {
-            Some(query) => format!("{}?{query}", url.path()),
-            None => url.path().to_owned(),
-        },
-        user,
-    ))
-}
-
-/// The name under which a target is shown; a query may hold a token.
-pub(super) fn shown(url: &str) -> String {
-    let name = |(host, target, _): (String, String, _)| {
-        let path = target.split('?').next().unwrap_or_default();
-        format!("{host}{path}")
-    };
-    read(url).map_or_else(|why| why, name)
-}
-
 async fn session(
     forward: &Forward,
     target: &Target,
     follower: &mut Follower,
     first: Vec<Arc<crate::mount::log::Entry>>,
 ) -> Result<(), String> {
-    let (host, path, user) = read(forward.url.reveal())?;
+    let to: Destination = forward.url.reveal().parse()?;
+    let (host, path) = (to.authority(), to.path());
     let kind = first.iter().find_map(|entry| match &entry.kind {
         Kind::Chunk(chunk) => Some(crate::mount::container_type(
             &chunk.generation.config.container,
@@ -88,7 +57,7 @@ async fn session(
     });
     let Some(kind) = kind else { return Ok(()) };
     let within = |what: &str| format!("{host} {what} within {} s", TIMEOUT.as_secs());
-    let socket = tokio::time::timeout(TIMEOUT, TcpStream::connect(&host));
+    let socket = tokio::time::timeout(TIMEOUT, TcpStream::connect(host));
     let mut socket = socket
         .await
         .map_err(|_| within("did not connect"))?
@@ -100,7 +69,8 @@ async fn session(
         env!("CARGO_PKG_VERSION"),
         kind,
     );
-    if let Some(user) = user {
+    if let Some(user) = to.credentials() {
+        let user = base64::engine::general_purpose::STANDARD.encode(user);
         head.push_str(&format!("Authorization: Basic {user}\r\n"));
     }
     head.push_str("\r\n");
@@ -160,32 +130,5 @@ async fn session(
         if other {
             return Err("the mount changed its container; connecting anew".to_owned());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_are_read_and_shown_without_secrets() {
-        let (host, path, user) =
-            read("http://source:p%40ss@radio.example:8010/live.opus").expect("sound");
-        assert_eq!(
-            (host.as_str(), path.as_str()),
-            ("radio.example:8010", "/live.opus")
-        );
-        // source:p@ss
-        assert_eq!(user.as_deref(), Some("c291cmNlOnBAc3M="));
-        assert_eq!(
-            shown("icecast://source:x@radio.example/live"),
-            "radio.example:8000/live"
-        );
-        assert!(read("https://radio.example/").is_err());
-        let url = "http://radio.example/live?token=x&bitrate=96";
-        let target = |url| read(url).expect("sound").1;
-        assert_eq!(target(url), "/live?token=x&bitrate=96");
-        assert_eq!(target("http://radio.example?token=x"), "/?token=x");
-        assert_eq!(shown(url), "radio.example:8000/live");
     }
 }

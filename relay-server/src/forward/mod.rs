@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::config::{Forward, ForwardKind};
+use crate::remote::Destination;
 use crate::server::Relay;
 
 /// How often a target's name is looked up again.
@@ -204,7 +205,8 @@ pub(crate) fn start(
     let (mount, kind) = (&forward.mount, forward.kind);
     let (mut targets, mut tasks) = (Vec::new(), Vec::new());
     if kind == ForwardKind::Icecast {
-        let shown = icecast::shown(forward.url.reveal());
+        let to = forward.url.reveal().parse();
+        let shown = to.map_or_else(|why| why, |to: Destination| to.shown());
         let target = Target::new(kind, mount, &shown);
         let run = icecast::run(relay.clone(), forward.clone(), target.clone());
         tasks.push(tokio::spawn(run));

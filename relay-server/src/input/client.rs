@@ -19,6 +19,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
+use crate::ingest::head;
+use crate::remote;
+
 /// Redirects followed.
 const MAX_REDIRECTS: usize = 5;
 
@@ -35,12 +38,7 @@ pub(crate) struct Ask {
 impl Ask {
     /// Checks what people wrote.
     pub(crate) fn new(url: &str, method: &str, timeout: Duration) -> Result<Self, String> {
-        let url: Uri = url
-            .parse()
-            .map_err(|_| "url cannot be read; write http://host/path".to_owned())?;
-        if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none() {
-            return Err("url must begin with http:// or https:// and name a host".to_owned());
-        }
+        let url = remote::url(url)?;
         let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes())
             .map_err(|_| "method is no HTTP method".to_owned())?;
         let mut headers = HeaderMap::new();
@@ -58,18 +56,8 @@ impl Ask {
 
     /// Adds a header, replacing one of that name.
     pub(crate) fn header(&mut self, name: &str, value: &str) -> Result<(), String> {
-        let parsed = HeaderName::from_bytes(name.trim().as_bytes())
-            .map_err(|_| format!("{name:?} is no header name"))?;
-        let mut value = HeaderValue::from_str(value.trim())
-            .map_err(|_| format!("the value of header {parsed} cannot be sent"))?;
-        value.set_sensitive(true);
-        if matches!(
-            parsed,
-            header::HOST | header::CONTENT_LENGTH | header::TRANSFER_ENCODING
-        ) {
-            return Err(format!("header {parsed} is set by the relay"));
-        }
-        self.headers.insert(parsed, value);
+        let (name, value) = remote::header(name, value)?;
+        self.headers.insert(name, value);
         Ok(())
     }
 
@@ -122,17 +110,12 @@ impl Ask {
     fn redirected(&self, status: u16, headers: &HeaderMap) -> Result<Self, String> {
         let wrong = || format!("{} redirects without saying where to", self.shown());
         let location = headers.get(header::LOCATION).ok_or_else(wrong)?;
-        let location = location.to_str().map_err(|_| wrong())?;
-        let text = if location.starts_with('/') {
-            let scheme = self.url.scheme_str().unwrap_or("http");
-            format!("{scheme}://{}{location}", authority(&self.url))
-        } else {
-            location.to_owned()
-        };
+        let location = head::text(location.as_bytes());
         let mut next = self.clone();
-        next.url = Ask::new(&text, "GET", self.timeout)
-            .map_err(|_| wrong())?
-            .url;
+        next.url = remote::resolve(&self.url, &location).map_err(|_| wrong())?;
+        if let Some(user) = basic(&self.url)? {
+            next.headers.entry(header::AUTHORIZATION).or_insert(user);
+        }
         let down = self.url.scheme_str() == Some("https") && next.url.scheme_str() == Some("http");
         if down {
             return Err(format!("{} redirects away from https", self.shown()));
@@ -191,23 +174,26 @@ impl Ask {
         *request.headers_mut() = self.headers.clone();
         let host = HeaderValue::from_str(authority(&self.url)).map_err(|e| e.to_string())?;
         request.headers_mut().insert(header::HOST, host);
-        if let Some(user) = userinfo(&self.url)
-            && !self.headers.contains_key(header::AUTHORIZATION)
-        {
-            let user = crate::mount::percent_decode_bytes(user, false);
-            let basic = base64::engine::general_purpose::STANDARD.encode(user);
-            let value =
-                HeaderValue::from_str(&format!("Basic {basic}")).map_err(|e| e.to_string())?;
-            request.headers_mut().insert(header::AUTHORIZATION, value);
+        if let Some(user) = basic(&self.url)? {
+            let headers = request.headers_mut();
+            headers.entry(header::AUTHORIZATION).or_insert(user);
         }
         let answer = sender.send_request(request).await;
         answer.map_err(|error| format!("no answer from {shown}: {error}"))
     }
 }
 
-fn userinfo(url: &Uri) -> Option<&str> {
-    let authority = url.authority()?.as_str();
-    authority.rsplit_once('@').map(|(user, _)| user)
+/// The credentials in a URL.
+fn basic(url: &Uri) -> Result<Option<HeaderValue>, String> {
+    let authority = url.authority().map_or("", |authority| authority.as_str());
+    let Some((user, _)) = authority.rsplit_once('@') else {
+        return Ok(None);
+    };
+    let user = crate::mount::percent_decode_bytes(user, false);
+    let user = base64::engine::general_purpose::STANDARD.encode(user);
+    let mut value = HeaderValue::from_str(&format!("Basic {user}")).map_err(|e| e.to_string())?;
+    value.set_sensitive(true);
+    Ok(Some(value))
 }
 
 fn authority(url: &Uri) -> &str {
@@ -346,6 +332,27 @@ mod tests {
         let far = to("http://example.org/b", 302).expect("sound");
         assert!(!far.headers.contains_key(header::AUTHORIZATION) && far.method == Method::GET);
         assert!(to("gopher://x", 302).is_err());
+        let other = to("//example.org/b", 307).expect("sound");
+        assert_eq!(other.shown(), "http://example.org/b");
+        assert!(!other.headers.contains_key(header::AUTHORIZATION));
+    }
+
+    #[test]
+    fn credentials_of_a_url_follow_on_its_host() {
+        let one = ask("http://user:geheim@example.com/live/stream1");
+        let to = |location: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::LOCATION, HeaderValue::from_static(location));
+            one.redirected(302, &headers).expect("sound")
+        };
+        for near in ["stream2", "http://example.com/live/stream2"] {
+            let near = to(near);
+            assert_eq!(near.shown(), "http://example.com/live/stream2");
+            let user = near.headers.get(header::AUTHORIZATION);
+            assert_eq!(user.expect("kept"), "Basic dXNlcjpnZWhlaW0=");
+        }
+        let far = to("//example.org/live/stream2");
+        assert!(!far.headers.contains_key(header::AUTHORIZATION));
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ use seamcast_media::wav;
 use tokio::net::UdpSocket;
 
 use super::{Backoff, Status};
-use crate::config::{ForwardKind, Input, InputKind};
+use crate::config::{ForwardKind, Input, InputKind, rtcp_of};
 use crate::forward::Fan;
 use crate::ingest::feed::{Feed, Refusal};
 use crate::ingest::media_type::Declared;
@@ -76,17 +76,14 @@ pub(super) async fn run(relay: &Arc<Relay>, input: &Input, status: &Arc<Status>)
             return;
         }
     };
-    // RTCP comes one port above (RFC 3550 §11) or on the same (RFC 5761).
-    let control = match address.port().checked_add(1) {
-        Some(port) if input.kind == InputKind::Rtp => {
-            let bound = bind(SocketAddr::new(address.ip(), port));
-            let bound = bound.inspect_err(|error| {
-                tracing::warn!(mount = %input.mount, %error, "no RTCP is received: cannot listen at port {port}; goodbyes count when they come to port {}", address.port());
-            });
-            bound.ok()
-        }
-        _ => None,
-    };
+    // RTCP comes one port above or on the same (RFC 5761).
+    let control = rtcp_of(address).filter(|_| input.kind == InputKind::Rtp);
+    let control = control.and_then(|control| {
+        let bound = bind(control).inspect_err(|error| {
+            tracing::warn!(mount = %input.mount, %error, "no RTCP is received: cannot listen at port {}; goodbyes count when they come to port {}", control.port(), address.port());
+        });
+        bound.ok()
+    });
     tracing::info!(mount = %input.mount, %address, input = input.kind.name(), "waiting for packets");
     let talk = Talk {
         relay,

@@ -11,77 +11,22 @@ use std::time::Duration;
 
 use base64::Engine as _;
 
-use crate::mount::percent_decode;
+pub use crate::remote::Destination;
 
 /// Bytes sent at a time.
 const BLOCK: usize = 4096;
 /// How long the relay may take to answer or to accept bytes.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where to publish.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Destination {
-    authority: String,
-    path: String,
-    /// `user:password`, decoded.
-    credentials: Option<String>,
-}
-
-impl Destination {
-    /// `user:password`, from the URL or made of `password`.
-    fn credentials(&self, password: Option<&str>) -> Result<String, String> {
-        self.credentials
-            .clone()
-            .or_else(|| password.map(|password| format!("source:{password}")))
-            .ok_or_else(|| {
-                "no credentials; write http://source:PASSWORD@… or set SEAMCAST_SOURCE_PASSWORD"
-                    .to_owned()
-            })
-    }
-
-    /// The mount, without a query.
-    fn mount(&self) -> &str {
-        self.path.split('?').next().unwrap_or_default()
-    }
-}
-
-impl std::fmt::Debug for Destination {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.path)
-    }
-}
-
-impl std::str::FromStr for Destination {
-    type Err = String;
-
-    /// Reads `http://source:PASSWORD@HOST:PORT/mount` (or `icecast://…`).
-    fn from_str(url: &str) -> Result<Self, String> {
-        let rest = ["http://", "icecast://"]
-            .iter()
-            .find_map(|scheme| url.strip_prefix(scheme))
-            .ok_or("the URL must begin with http:// or icecast://")?;
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        if path.len() < 2 {
-            return Err("the URL names no mount; write http://HOST:8000/live.opus".into());
-        }
-        let (credentials, host) = match authority.rsplit_once('@') {
-            Some((credentials, host)) => (percent_decode(credentials, false), host),
-            None => (None, authority),
-        };
-        let port = host
-            .rsplit_once(':')
-            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let authority = if port {
-            host.to_owned()
-        } else {
-            format!("{host}:8000")
-        };
-        Ok(Self {
-            authority,
-            path: path.to_owned(),
-            credentials,
+/// `user:password`, from the URL or made of `password`.
+fn credentials(to: &Destination, password: Option<&str>) -> Result<Vec<u8>, String> {
+    to.credentials()
+        .map(<[u8]>::to_vec)
+        .or_else(|| password.map(|password| format!("source:{password}").into_bytes()))
+        .ok_or_else(|| {
+            "no credentials; write http://source:PASSWORD@… or set SEAMCAST_SOURCE_PASSWORD"
+                .to_owned()
         })
-    }
 }
 
 /// Publishes `input` until it ends: a file, folder or playlist at its own pace,
@@ -120,17 +65,17 @@ impl Connection {
     fn open(to: &Destination, password: Option<&str>) -> Result<Self, String> {
         let name = format!("{to:?}");
         let failed = |error: io::Error| format!("{name}: {error}");
-        let mut socket = TcpStream::connect(&to.authority)
-            .map_err(|error| format!("cannot connect to {}: {error}", to.authority))?;
+        let mut socket = TcpStream::connect(to.authority())
+            .map_err(|error| format!("cannot connect to {}: {error}", to.authority()))?;
         socket.set_read_timeout(Some(TIMEOUT)).map_err(failed)?;
         socket.set_write_timeout(Some(TIMEOUT)).map_err(failed)?;
-        let credentials = to.credentials(password)?;
+        let credentials = credentials(to, password)?;
         let basic = base64::engine::general_purpose::STANDARD.encode(credentials);
         let head = format!(
             "PUT {} HTTP/1.1\r\nHost: {}\r\nAuthorization: Basic {basic}\r\nUser-Agent: \
              relay-server/{}\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n",
-            to.path,
-            to.authority,
+            to.path(),
+            to.authority(),
             env!("CARGO_PKG_VERSION")
         );
         socket.write_all(head.as_bytes()).map_err(failed)?;
@@ -192,26 +137,5 @@ impl Connection {
             self.name,
             body.trim()
         ))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_urls_and_hides_passwords() {
-        let to: Destination = "icecast://source:a%40b@host/live.opus?x=1"
-            .parse()
-            .expect("url");
-        assert_eq!(
-            (to.authority.as_str(), to.path.as_str()),
-            ("host:8000", "/live.opus?x=1")
-        );
-        assert_eq!(to.credentials.as_deref(), Some("source:a@b"));
-        assert!(!format!("{to:?}").contains("a@b"));
-        for bad in ["https://host/x", "http://host", "http://host/", "live.opus"] {
-            assert!(bad.parse::<Destination>().is_err(), "{bad}");
-        }
     }
 }

@@ -8,7 +8,7 @@ use super::Destination;
 
 /// Listens until the program is told to stop.
 pub(super) fn publish(input: &str, to: &Destination, password: Option<&str>) -> Result<(), String> {
-    let config = configuration(input, to, &to.credentials(password)?)?;
+    let config = configuration(input, to, &super::credentials(to, password)?)?;
     let failed = |error: std::io::Error| error.to_string();
     let runtime = tokio::runtime::Runtime::new().map_err(failed)?;
     runtime.block_on(async {
@@ -24,7 +24,7 @@ pub(super) fn publish(input: &str, to: &Destination, password: Option<&str>) -> 
 }
 
 /// `rtp://ADDRESS:PORT?KEY=VALUE…`, where the keys are those of `[[input]]`.
-fn configuration(input: &str, to: &Destination, credentials: &str) -> Result<Config, String> {
+fn configuration(input: &str, to: &Destination, credentials: &[u8]) -> Result<Config, String> {
     let (kind, rest) = input.split_once("://").unwrap_or_default();
     let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
@@ -40,13 +40,13 @@ fn configuration(input: &str, to: &Destination, credentials: &str) -> Result<Con
         line(&key, &value);
     }
     let user: String = credentials
-        .bytes()
+        .iter()
         .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b':' => char::from(byte).to_string(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b':' => char::from(*byte).to_string(),
             byte => format!("%{byte:02X}"),
         })
         .collect();
-    let url = format!("http://{user}@{}{}", to.authority, to.path);
+    let url = format!("http://{user}@{}{}", to.authority(), to.path());
     text.push_str("[[forward]]\n");
     let mut line = |key: &str, value: &str| text.push_str(&format!("{key} = {}\n", quoted(value)));
     line("kind", "icecast");
@@ -69,7 +69,7 @@ mod tests {
         let to: Destination = "http://host:8000/call.opus?bitrate=32k"
             .parse()
             .expect("url");
-        let read = |input: &str| configuration(input, &to, "source:p@ss");
+        let read = |input: &str| configuration(input, &to, b"source:p@ss");
         let config = read("rtp://0.0.0.0:5004?payload_types=97=opus/48000/2").expect("sound");
         assert_eq!(config.inputs[0].mount, "/call.opus");
         assert_eq!(config.inputs[0].payload_types.len(), 1);
