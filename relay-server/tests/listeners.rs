@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use relay_server::fanout::{Config, Fanout, Framing, ListenerId, ListenerRequest, MountShared};
+use relay_server::fanout::{
+    Config, Fanout, Framing, Full, ListenerId, ListenerRequest, MountShared, Seat,
+};
 use relay_server::mount::log::{GenerationConfig, Limits, Log, NewChunk};
 use seamcast_media::units::{MediaDuration, MediaTime};
 use seamcast_protocol::chunk::{Flags, Header};
@@ -305,9 +307,11 @@ fn kicked_drained_and_listed() {
     let fanout = Fanout::new(Config::default()).expect("threads");
     let mount = MountShared::new("/m", log(10));
     let other = MountShared::new("/n", log(10));
-    let permit = Arc::new(());
+    let seat = |here| Seat::take(&fanout, &mount, here, 2);
+    let taken = seat(1).expect("free");
+    assert_eq!(seat(1).err(), Some(Full::Mount(1)));
     let mut first = Listener::new(&fanout, &mount, Framing::WsFramed, |request| {
-        request.guard = Some(Box::new(permit.clone()));
+        request.seat = Some(taken);
         request.unread = {
             let mut frame = vec![0x81, 0x80 | 60, 0, 0, 0, 0];
             let text = r#"{"type":"stats","media_time":0.1,"buffered_ms":5,"underruns":3}"#;
@@ -331,11 +335,15 @@ fn kicked_drained_and_listed() {
     assert_eq!(listed[0].underruns, 3);
     assert_eq!(listed[1].next_seq, 10);
 
-    assert_eq!(Arc::strong_count(&permit), 2);
     fanout.kick(first.id, 4002, "closed by an administrator");
     assert_eq!(first.closed(), 4002);
     drop(first);
-    until("permit back", || Arc::strong_count(&permit) == 1);
+    until("the place is free", || seat(1).is_ok());
+    let both = [seat(0).expect("no limit"), seat(0).expect("no limit")];
+    assert_eq!(seat(0).err(), Some(Full::Relay(2)));
+    assert_eq!(seat(3).err(), Some(Full::Relay(2)));
+    drop(both);
+    drop(seat(1).expect("nothing is kept of what was refused"));
     assert_eq!(second.message(), (2, b"H".to_vec()));
     assert_eq!(second.message(), (2, b"chunk 0".to_vec()));
 

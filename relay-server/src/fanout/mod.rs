@@ -6,6 +6,7 @@
 //! | `client` | frames from WebSocket listeners |
 //! | `cursor` | where a listener is in the log, to the byte |
 //! | `session` | what a listener gets next: headers, chunks, gaps, control |
+//! | `seats` | how many may listen |
 //! | `shard` | the shell: sockets, epoll, the clock |
 //!
 //! All but `shard` are pure: bytes in, slices out, `now` an argument.
@@ -25,6 +26,7 @@
 
 mod client;
 pub mod cursor;
+mod seats;
 pub mod session;
 mod shard;
 pub mod wire;
@@ -38,6 +40,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use seamcast_media::units::MediaDuration;
 
+pub use seats::{Full, Seat};
 pub use shard::{Fanout, plain_heap, share_heap};
 pub use wire::Framing;
 
@@ -104,6 +107,8 @@ impl Default for Config {
 pub struct MountStats {
     /// Listeners now.
     pub listeners: AtomicU64,
+    /// Places taken: by them, and by those who are on their way.
+    pub(super) seats: AtomicU64,
     /// Most listeners at once.
     pub peak: AtomicU64,
     /// Listeners that joined.
@@ -221,10 +226,10 @@ pub struct ListenerRequest {
     pub head: Bytes,
     /// Bytes that were read beyond the request.
     pub unread: Bytes,
-    /// Dropped when the listener leaves, e.g. a permit.
-    pub guard: Option<Box<dyn Send>>,
     /// Called when it leaves.
     pub farewell: Option<Farewell>,
+    /// Its place where listeners are limited.
+    pub seat: Option<Seat>,
 }
 
 impl ListenerRequest {
@@ -244,8 +249,8 @@ impl ListenerRequest {
             user_agent: String::new(),
             head: Bytes::new(),
             unread: Bytes::new(),
-            guard: None,
             farewell: None,
+            seat: None,
         }
     }
 }

@@ -103,6 +103,7 @@ pub struct Fanout {
 struct Inner {
     shards: Vec<Arc<Mailbox>>,
     next_id: AtomicU64,
+    seats: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for Fanout {
@@ -161,6 +162,7 @@ impl Fanout {
             inner: Arc::new(Inner {
                 shards,
                 next_id: AtomicU64::new(1),
+                seats: Arc::default(),
             }),
         })
     }
@@ -187,6 +189,11 @@ impl Fanout {
             })));
         }
         id
+    }
+
+    /// Places taken on the whole relay.
+    pub(super) fn seats(&self) -> &Arc<AtomicU64> {
+        &self.inner.seats
     }
 
     fn broadcast(&self, command: impl Fn() -> Command) {

@@ -16,7 +16,7 @@ use super::{Connection, admit, api, error, icecast, method_not_allowed, pages, p
 use crate::access::{Visit, without_tokens};
 use crate::auth::Presented;
 use crate::config::{self, JoinDefault};
-use crate::fanout::{Framing, ListenerRequest, Mode};
+use crate::fanout::{Framing, Full, ListenerRequest, Mode, Seat};
 use crate::front;
 use crate::ingest::head::Head;
 use crate::ingest::{framed, raw, socket};
@@ -154,13 +154,16 @@ async fn get(connection: &Connection, path: &str, request: &Parts) -> Response {
         Ok(listener) => listener,
         Err(why) => return error(StatusCode::BAD_REQUEST, "bad_request", &why),
     };
-    if let Some(why) = full(connection, &mount) {
-        let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "full", &why);
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
-        return response;
-    }
+    let seat = match seat(connection, &mount) {
+        Ok(seat) => seat,
+        Err(why) => {
+            let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "full", &why);
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+            return response;
+        }
+    };
     let icy = headers
         .get("icy-metadata")
         .is_some_and(|value| value == "1");
@@ -199,6 +202,7 @@ async fn get(connection: &Connection, path: &str, request: &Parts) -> Response {
     if let (Some(access), Some(visit)) = (&relay.access, visit) {
         request.farewell = Some(access.farewell(visit));
     }
+    request.seat = Some(seat);
     if mount.shared.log.is_past(&request.from) {
         let (shared, from, burst) = (mount.shared.clone(), request.from.clone(), request.burst);
         let find = tokio::task::spawn_blocking(move || shared.join_past(&from, burst));
@@ -238,20 +242,19 @@ fn visit(connection: &Connection, request: &Parts, socket: bool) -> Visit {
     }
 }
 
-/// Why one more listener cannot be taken; `None` when there is room.
-fn full(connection: &Connection, mount: &Mount) -> Option<String> {
-    let stats = &mount.shared.stats;
-    let here = stats.listeners.load(std::sync::atomic::Ordering::Relaxed);
-    let most = mount.settings().max_listeners;
-    if most > 0 && here >= most {
-        let name = &mount.name;
-        return Some(format!(
-            "mount {name} has {here} listeners, its most (max_listeners); retry later"
-        ));
-    }
-    let all = connection.relay.fanout.count();
-    (all >= connection.relay.config().max_listeners)
-        .then(|| format!("the relay has {all} listeners, its most (max_listeners); retry later"))
+/// A place for one more listener, or why there is none.
+fn seat(connection: &Connection, mount: &Mount) -> Result<Seat, String> {
+    let relay = &connection.relay;
+    let (here, all) = (mount.settings().max_listeners, relay.config().max_listeners);
+    Seat::take(&relay.fanout, &mount.shared, here, all).map_err(|full| match full {
+        Full::Mount(most) => {
+            let name = &mount.name;
+            format!("mount {name} has {most} listeners, its most (max_listeners); retry later")
+        }
+        Full::Relay(most) => {
+            format!("the relay has {most} listeners, its most (max_listeners); retry later")
+        }
+    })
 }
 
 /// Whether a request asks for the messages of `seamcast.v1` as a body.

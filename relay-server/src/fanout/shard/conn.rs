@@ -11,7 +11,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{SockRef, TcpKeepalive};
 
 use super::super::session::Session;
-use super::super::{Config, Farewell, ListenerId, Socket};
+use super::super::{Config, Farewell, ListenerId, Seat, Socket};
 use super::past::Reel;
 use super::tls::Tls;
 
@@ -20,10 +20,9 @@ pub(super) struct Cold {
     pub(super) peer: SocketAddr,
     pub(super) user_agent: Box<str>,
     pub(super) joined_ms: u64,
-    /// Dropped with the listener.
-    #[expect(dead_code, reason = "held for its drop")]
-    pub(super) guard: Option<Box<dyn Send>>,
     pub(super) farewell: Option<Farewell>,
+    /// Its place where listeners are limited.
+    pub(super) seat: Option<Seat>,
 }
 
 /// A listener.

@@ -36,6 +36,8 @@ impl Shard {
                 tracing::debug!(%error, peer = %request.peer, "listener lost while it joined");
                 stats.errors.fetch_add(1, Ordering::Relaxed);
                 self.mailbox.listeners.fetch_sub(1, Ordering::Relaxed);
+                // Who sees that it left finds its place free.
+                drop(request.seat);
                 stats.left();
                 return;
             }
@@ -60,8 +62,8 @@ impl Shard {
                 peer: request.peer,
                 user_agent: request.user_agent[..end].into(),
                 joined_ms: now.mono_ms,
-                guard: request.guard,
                 farewell: request.farewell,
+                seat: request.seat,
             }),
             reel: None,
         });
@@ -125,6 +127,7 @@ impl Shard {
             });
         }
         self.mailbox.listeners.fetch_sub(1, Ordering::Release);
+        drop(conn.cold.seat.take());
         let slot = conn.mount as usize;
         let Some(mount) = self.mounts.get_mut(slot) else {
             return;
