@@ -30,24 +30,9 @@ const JUST_CONNECTED: Duration = Duration::from_millis(500);
 /// Accepts connections for ever.
 pub(crate) async fn accept(relay: Arc<Relay>, listener: TcpListener) {
     loop {
-        let (socket, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of descriptors or memory: others must close first.
-                tracing::warn!(%error, "cannot accept");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        Counters::add(&relay.counters.accepted);
-        let Some(guard) = Guard::enter(&relay) else {
-            let count = 1 + relay.counters.turned_away.fetch_add(1, Ordering::Relaxed);
-            if Counters::is_worth_a_line(count) {
-                tracing::warn!(%peer, count, "too many connections (max_connections); turned away");
-            }
+        let Some((socket, peer, guard)) = next(&relay, &listener).await else {
             continue;
         };
-        let _ = socket.set_nodelay(true);
         tokio::spawn(async move {
             if let Err(error) = greet(&guard.0, socket, peer).await {
                 tracing::debug!(%peer, %error, "connection ended");
@@ -56,14 +41,36 @@ pub(crate) async fn accept(relay: Arc<Relay>, listener: TcpListener) {
     }
 }
 
+/// The next connection, counted; `None` when it cannot be had or served.
+async fn next(
+    relay: &Arc<Relay>,
+    listener: &TcpListener,
+) -> Option<(TcpStream, SocketAddr, Guard)> {
+    let (socket, peer) = match listener.accept().await {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            // Out of descriptors or memory: others must close first.
+            tracing::warn!(%error, "cannot accept");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            return None;
+        }
+    };
+    Counters::add(&relay.counters.accepted);
+    let Some(guard) = Guard::enter(relay) else {
+        let count = 1 + relay.counters.turned_away.fetch_add(1, Ordering::Relaxed);
+        if Counters::is_worth_a_line(count) {
+            tracing::warn!(%peer, count, "too many connections (max_connections); turned away");
+        }
+        return None;
+    };
+    let _ = socket.set_nodelay(true);
+    Some((socket, peer, guard))
+}
+
 /// Accepts SHOUTcast sources for ever.
 pub(crate) async fn accept_shoutcast(relay: Arc<Relay>, listener: TcpListener) {
     loop {
-        let Ok((socket, peer)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let Some(guard) = Guard::enter(&relay) else {
+        let Some((socket, peer, guard)) = next(&relay, &listener).await else {
             continue;
         };
         tokio::spawn(async move {

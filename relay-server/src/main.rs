@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use relay_server::config::{self, Config, Secret};
-use relay_server::restart::{Successor, passed_listener};
-use relay_server::server::{self, Leaving, Relay};
+use relay_server::restart::{Successor, passed};
+use relay_server::server::{self, Leaving, Listeners, Relay};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Relays live audio from sources to listeners.
@@ -181,10 +182,13 @@ fn effective(serve: &Serve) -> anyhow::Result<Config> {
     if let Err(mistakes) =
         config::parse_over(text.as_deref().unwrap_or_default(), &mut config, &lookup)
     {
-        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        let file = serve.config.as_ref();
-        let file = file.map_or_else(String::new, |file| format!("{}:", file.display()));
-        anyhow::bail!("{file}\n  {}", lines.join("\n  "));
+        // Of variables and flags, when it is not a line of the file.
+        let in_file = |mistake: &config::Mistake| match &serve.config {
+            Some(file) if mistake.line > 0 => format!("{}: {mistake}", file.display()),
+            _ => mistake.to_string(),
+        };
+        let lines: Vec<String> = mistakes.iter().map(in_file).collect();
+        anyhow::bail!(lines.join("\n  "));
     }
     config
         .apply(&lookup)
@@ -237,13 +241,18 @@ async fn serve_until_signal(
     secrets: Vec<(&'static str, String)>,
 ) -> anyhow::Result<()> {
     let listen = config.listen;
-    let listener = match passed_listener().context("cannot use the socket on standard input")? {
-        Some(passed) => tokio::net::TcpListener::from_std(passed)?,
+    let listeners = match passed().context("cannot use the socket on standard input")? {
+        Some(passed) => Listeners {
+            http: TcpListener::from_std(passed.http)?,
+            shoutcast: passed.shoutcast.map(TcpListener::from_std).transpose()?,
+        },
         None => server::bind(listen)
-            .with_context(|| format!("cannot listen on {listen}; choose another with --listen"))?,
+            .with_context(|| format!("cannot listen on {listen}; choose another with --listen"))?
+            .into(),
     };
-    let address = listener.local_addr()?;
-    let successor = Successor::of_this(&listener, secrets).context("cannot find this program")?;
+    let http = &listeners.http;
+    let address = http.local_addr()?;
+    let successor = Successor::of_this(http, secrets).context("cannot find this program")?;
     let (password, token) = (config.source_password.clone(), config.admin_token.clone());
     let tls = config.tls_certificate.is_some();
     let relay = Relay::new(config).context("cannot start the relay")?;
@@ -289,7 +298,7 @@ async fn serve_until_signal(
         tracing::info!("draining");
         Leaving::Stop
     };
-    server::serve(relay, listener, shutdown).await?;
+    server::serve(relay, listeners, shutdown).await?;
     Ok(())
 }
 

@@ -1,17 +1,29 @@
-//! A new process in this one's place, on the same listening socket.
+//! A new process in this one's place, on the same listening sockets.
 //!
 //! The socket goes to the successor as its standard input, as inetd and
 //! systemd's `StandardInput=socket` do it. It never stops listening, so that
 //! connections that come in between wait in its queue and none is refused.
+//! Where there is one for SHOUTcast sources, too, standard input is a Unix
+//! socket by which both come (`SCM_RIGHTS`, unix(7)).
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::net::TcpListener;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use rustix::cmsg_space;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recv, recvmsg, sendmsg,
+};
 use socket2::SockRef;
+
+/// What comes along with the sockets: standard input may be any Unix socket.
+const LABEL: &[u8] = b"seamcast listeners";
 
 /// How to start the program again.
 #[derive(Debug)]
@@ -19,7 +31,8 @@ pub struct Successor {
     program: PathBuf,
     arguments: Vec<OsString>,
     variables: Vec<(&'static str, String)>,
-    listener: TcpListener,
+    listener: OwnedFd,
+    shoutcast: Option<OwnedFd>,
 }
 
 impl Successor {
@@ -29,7 +42,7 @@ impl Successor {
     /// # Errors
     /// When the program's file or the socket cannot be had.
     pub fn of_this(
-        listener: &impl std::os::fd::AsFd,
+        listener: &impl AsFd,
         variables: Vec<(&'static str, String)>,
     ) -> io::Result<Self> {
         Ok(Self {
@@ -38,8 +51,14 @@ impl Successor {
             program: std::env::current_exe()?,
             arguments: std::env::args_os().skip(1).collect(),
             variables,
-            listener: listener.as_fd().try_clone_to_owned()?.into(),
+            listener: listener.as_fd().try_clone_to_owned()?,
+            shoutcast: None,
         })
+    }
+
+    /// Hands over the socket for SHOUTcast sources, too.
+    pub(crate) fn with_shoutcast(self, shoutcast: Option<OwnedFd>) -> Self {
+        Self { shoutcast, ..self }
     }
 
     /// Whether the program there now can be run at all.
@@ -66,26 +85,126 @@ impl Successor {
     /// # Errors
     /// When it cannot be started.
     pub fn start(self) -> io::Result<u32> {
+        let stdin = match &self.shoutcast {
+            Some(shoutcast) => parcel(&self.listener, shoutcast)?,
+            None => self.listener,
+        };
         let child = Command::new(&self.program)
             .args(&self.arguments)
             .envs(self.variables)
-            .stdin(Stdio::from(std::os::fd::OwnedFd::from(self.listener)))
+            .stdin(Stdio::from(stdin))
             .spawn()?;
         Ok(child.id())
     }
 }
 
-/// The listening socket that standard input is, if it is one.
+/// A socket in whose queue both are.
+fn parcel(listener: &OwnedFd, shoutcast: &OwnedFd) -> io::Result<OwnedFd> {
+    let (here, there) = UnixStream::pair()?;
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(2))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let both = [listener.as_fd(), shoutcast.as_fd()];
+    control.push(SendAncillaryMessage::ScmRights(&both));
+    sendmsg(
+        &here,
+        &[IoSlice::new(LABEL)],
+        &mut control,
+        SendFlags::empty(),
+    )?;
+    Ok(there.into())
+}
+
+/// Listening sockets that were given to this process.
+#[derive(Debug)]
+pub struct Passed {
+    /// For listeners and sources.
+    pub http: TcpListener,
+    /// For SHOUTcast sources.
+    pub shoutcast: Option<TcpListener>,
+}
+
+/// What standard input gives, if it gives any.
 ///
 /// # Errors
 /// When it cannot be made ready.
-pub fn passed_listener() -> io::Result<Option<TcpListener>> {
+pub fn passed() -> io::Result<Option<Passed>> {
     let stdin = io::stdin();
     // Anything that is no socket is no listening one.
-    if !SockRef::from(&stdin).is_listener().unwrap_or(false) {
-        return Ok(None);
+    let mut sockets = if SockRef::from(&stdin).is_listener().unwrap_or(false) {
+        vec![TcpListener::from(stdin.as_fd().try_clone_to_owned()?)]
+    } else {
+        unpack(&stdin)?
     }
-    let listener = TcpListener::from(stdin.as_fd().try_clone_to_owned()?);
-    listener.set_nonblocking(true)?;
-    Ok(Some(listener))
+    .into_iter();
+    let Some(http) = sockets.next() else {
+        return Ok(None);
+    };
+    let shoutcast = sockets.next();
+    for listener in [Some(&http), shoutcast.as_ref()].into_iter().flatten() {
+        listener.set_nonblocking(true)?;
+    }
+    Ok(Some(Passed { http, shoutcast }))
+}
+
+/// What [`parcel`] packed; nothing when `socket` is something else, of which
+/// nothing is taken then.
+fn unpack(socket: &impl AsFd) -> io::Result<Vec<TcpListener>> {
+    let mut label = [0; LABEL.len()];
+    let look = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    if recv(socket, &mut label[..], look).is_err() || label != LABEL {
+        return Ok(Vec::new());
+    }
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(2))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    recvmsg(
+        socket,
+        &mut [IoSliceMut::new(&mut label)],
+        &mut control,
+        RecvFlags::CMSG_CLOEXEC,
+    )?;
+    let mut sockets = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(found) = message {
+            sockets.extend(found.map(TcpListener::from));
+        }
+    }
+    Ok(sockets)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use super::*;
+
+    #[test]
+    fn two_sockets_come_through_one() {
+        let bound = || TcpListener::bind("127.0.0.1:0").expect("a port");
+        let sockets = [bound(), bound()];
+        let addresses = sockets.each_ref().map(|s| s.local_addr().expect("bound"));
+        let [one, other] = sockets.map(OwnedFd::from);
+        let parcel = parcel(&one, &other).expect("packed");
+        drop((one, other));
+        let found = unpack(&parcel).expect("unpacked");
+        let found: Vec<_> = found
+            .iter()
+            .map(|s| s.local_addr().expect("bound"))
+            .collect();
+        assert_eq!(found, addresses);
+        assert!(unpack(&parcel).expect("empty").is_empty());
+    }
+
+    #[test]
+    fn other_input_is_left_alone() {
+        let (mut here, mut there) = UnixStream::pair().expect("a pair");
+        assert!(unpack(&there).expect("nothing yet").is_empty());
+        here.write_all(b"audio of somebody's own").expect("room");
+        assert!(unpack(&there).expect("other").is_empty());
+        drop(here);
+        let mut all = String::new();
+        there.read_to_string(&mut all).expect("all of it");
+        assert_eq!(all, "audio of somebody's own");
+        let file = std::fs::File::open("/dev/null").expect("a file");
+        assert!(unpack(&file).expect("no socket").is_empty());
+    }
 }

@@ -1,9 +1,10 @@
 //! The relay as a whole: what its parts share, and running it.
 
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
@@ -41,6 +42,8 @@ pub struct Relay {
     pub board: input::Board,
     /// When it started.
     pub started: Instant,
+    /// The same for people.
+    pub since: SystemTime,
     /// Connections that are not listeners.
     pub connections: AtomicU64,
     /// Counters for `/metrics`.
@@ -127,6 +130,7 @@ impl Relay {
             mounts: Registry::default(),
             board: input::Board::default(),
             started: Instant::now(),
+            since: SystemTime::now(),
             connections: AtomicU64::new(0),
             counters: Counters::default(),
             draining: watch::Sender::new(false),
@@ -199,6 +203,50 @@ pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(QUEUE)
 }
 
+/// Where a relay is reached.
+#[derive(Debug)]
+pub struct Listeners {
+    /// By listeners and sources.
+    pub http: TcpListener,
+    /// By SHOUTcast sources, if somebody listens there already; else the relay
+    /// does where its configuration says.
+    pub shoutcast: Option<TcpListener>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(http: TcpListener) -> Self {
+        let shoutcast = None;
+        Self { http, shoutcast }
+    }
+}
+
+impl Listeners {
+    /// The socket for SHOUTcast sources, as it is configured now.
+    async fn shoutcast(
+        passed: Option<TcpListener>,
+        config: &Config,
+    ) -> std::io::Result<Option<TcpListener>> {
+        let Some(address) = config.shoutcast_listen else {
+            return Ok(None);
+        };
+        let is_there = |listener: &TcpListener| {
+            let wanted =
+                |at: SocketAddr| address.port() == 0 && address.ip() == at.ip() || address == at;
+            listener.local_addr().is_ok_and(wanted)
+        };
+        if let Some(passed) = passed.filter(is_there) {
+            return Ok(Some(passed));
+        }
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            let why = format!(
+                "cannot listen on {address} for SHOUTcast; choose another with shoutcast_listen: {error}"
+            );
+            std::io::Error::new(error.kind(), why)
+        })?;
+        Ok(Some(listener))
+    }
+}
+
 /// How a relay leaves.
 #[derive(Debug)]
 pub enum Leaving {
@@ -238,15 +286,16 @@ pub async fn run(
 /// As [`run`], and when a successor cannot be started.
 pub async fn serve(
     relay: Arc<Relay>,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     shutdown: impl Future<Output = Leaving>,
 ) -> std::io::Result<()> {
+    let Listeners { http, shoutcast } = listeners.into();
     // Before anybody connects: programmes go on where they were.
     let recorder = match &relay.config().data_dir {
         Some(root) => Some(Recorder::start(&relay, root)?),
         None => None,
     };
-    let accept = tokio::spawn(front::accept(relay.clone(), listener));
+    let accept = tokio::spawn(front::accept(relay.clone(), http));
     let ticking = relay.clone();
     let tick = tokio::spawn(async move {
         let mut changes = ticking.mounts.changes();
@@ -264,18 +313,21 @@ pub async fn serve(
     if relay.config().demo {
         tokio::spawn(demo::play(relay.clone()));
     }
-    let mut shoutcast = None;
-    if let Some(address) = relay.config().shoutcast_listen {
-        let listener = TcpListener::bind(address).await.map_err(|error| {
-            let why = format!(
-                "cannot listen on {address} for SHOUTcast; choose another with shoutcast_listen: {error}"
-            );
-            std::io::Error::new(error.kind(), why)
-        })?;
-        let accept = front::accept_shoutcast(relay.clone(), listener);
-        shoutcast = Some(tokio::spawn(accept));
-    }
-    let leaving = shutdown.await;
+    let shoutcast = Listeners::shoutcast(shoutcast, &relay.config()).await?;
+    // For a successor: so it never stops listening.
+    let handed = shoutcast
+        .as_ref()
+        .map(|listener| listener.as_fd().try_clone_to_owned());
+    let handed = handed.transpose()?;
+    let shoutcast =
+        shoutcast.map(|listener| tokio::spawn(front::accept_shoutcast(relay.clone(), listener)));
+    let leaving = match shutdown.await {
+        Leaving::Stop => {
+            drop(handed);
+            Leaving::Stop
+        }
+        Leaving::HandOver(successor) => Leaving::HandOver(successor.with_shoutcast(handed)),
+    };
     relay.draining.send_replace(true);
     accept.abort();
     if let Some(shoutcast) = shoutcast {

@@ -1,5 +1,5 @@
-//! A graceful restart under load: no connection is refused, and listeners go
-//! on at the very chunk where they were.
+//! A graceful restart under load: no connection is refused, on no port, and
+//! listeners go on at the very chunk where they were.
 
 mod relay_common;
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use relay_common::Socket;
 use seamcast_protocol::chunk::Header;
-use tests::support::{Encoding, Pcm, Program, Relay, Scratch, encode, require};
+use tests::support::{Encoding, Pcm, Program, Relay, RelayOptions, Scratch, encode, require};
 use tokio_tungstenite::tungstenite::Message;
 
 const USER_DEFINED_2: i32 = 12;
@@ -157,4 +157,85 @@ fn nobody_is_refused_and_listeners_go_on_where_they_were() {
     });
     let answered = answered.load(Ordering::Relaxed);
     assert!(answered > 50, "{answered} answers");
+}
+
+/// SHOUTcast sources have a port of their own, and it is handed over, too.
+#[test]
+fn shoutcast_sources_are_not_refused_either() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
+    let port = port.expect("a port");
+    let mut relay = Relay::start_with(&RelayOptions {
+        args: vec!["--shoutcast-listen".into(), port.to_string()],
+        ..RelayOptions::default()
+    });
+    let login = || -> std::io::Result<TcpStream> {
+        let mut socket = TcpStream::connect(port)?;
+        socket.set_read_timeout(Some(Duration::from_secs(20)))?;
+        write!(socket, "{}\r\n", Relay::PASSWORD)?;
+        let mut welcome = [0; 20];
+        socket.read_exact(&mut welcome)?;
+        assert_eq!(&welcome, b"OK2\r\nicy-caps:11\r\n\r\n");
+        Ok(socket)
+    };
+    let accepted = |relay: &Relay| -> u64 {
+        let (_, text) = relay.fetch("/metrics");
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("seamcast_connections_accepted_total "));
+        line.and_then(|count| count.parse().ok()).expect("a count")
+    };
+    let before = accepted(&relay);
+    for _ in 0..10 {
+        login().expect("taken");
+    }
+    // With the question itself.
+    assert_eq!(accepted(&relay), before + 11);
+    let stop = AtomicBool::new(false);
+    let answered = AtomicU64::new(0);
+    std::thread::scope(|threads| {
+        struct Stop<'s>(&'s AtomicBool);
+        impl Drop for Stop<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let stopping = Stop(&stop);
+        let knocking = threads.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                login().expect("not refused");
+                answered.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        relay.process.signal(USER_DEFINED_2);
+        let line = relay
+            .process
+            .wait_for_output("successor: ", Duration::from_secs(30))
+            .expect("a successor");
+        let successor = Process(line.replace("successor: ", "").trim().to_owned());
+        relay
+            .process
+            .wait(Duration::from_secs(30))
+            .expect("the first process leaves");
+        let until = answered.load(Ordering::Relaxed) + 20;
+        while answered.load(Ordering::Relaxed) < until && !knocking.is_finished() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        drop(stopping);
+        knocking.join().expect("nobody was refused");
+        let mut source = login().expect("taken");
+        let noise = Pcm::noise(48_000, 2, 48_000, 0.2, 9);
+        let file = relay.scratch.file("a.mp3");
+        encode(&noise, Encoding::Mp3(&["-b:a", "64k"]), &file).expect("encoder");
+        source.write_all(b"icy-name:x\r\n\r\n").expect("headers");
+        source
+            .write_all(&std::fs::read(&file).expect("file"))
+            .expect("audio");
+        relay.wait_for(
+            "/api/mounts/stream",
+            "\"protocol\":\"ICY\"",
+            Duration::from_secs(30),
+        );
+        drop(successor);
+    });
 }

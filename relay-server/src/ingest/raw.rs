@@ -15,7 +15,7 @@ use crate::auth::{self, Presented};
 use crate::front;
 use crate::link::Link;
 use crate::mount::Target;
-use crate::server::Relay;
+use crate::server::{Counters, Relay};
 
 /// What libshout looks for: without PUT in it, it falls back to `SOURCE`.
 const ALLOW: &str = "Allow: GET, PUT, OPTIONS, SOURCE\r\n";
@@ -173,6 +173,7 @@ pub(crate) async fn serve_icy(
                 let settings = config.mount(&config.shoutcast_mount);
                 let presented = Presented::Token(password);
                 if !auth::may_feed(&config, &settings, &presented) {
+                    Counters::add(&relay.counters.refused_sources);
                     tracing::warn!(%peer, "shoutcast source refused: wrong password");
                     socket.write_all(b"invalid password\r\n").await?;
                     return Ok(None);
@@ -189,7 +190,11 @@ pub(crate) async fn serve_icy(
             }
         }
     };
-    let Ok(login) = tokio::time::timeout(limit, login).await else {
+    let login = tokio::select! {
+        login = tokio::time::timeout(limit, login) => login,
+        () = front::leaving(relay) => return Ok(()),
+    };
+    let Ok(login) = login else {
         return Ok(());
     };
     let Some((icy, len)) = login? else {
