@@ -352,10 +352,27 @@ fn titles_reach_the_api_and_framed_listeners() {
     while listener.control("metadata")["tags"]["TITLE"] != "Naïve" {}
     let (_, status) = relay.fetch("/status-json.xsl");
     let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
-    assert_eq!(
-        status["icestats"]["source"].as_array().map(Vec::len),
-        Some(2)
-    );
+    let sources = status["icestats"]["source"].as_array().expect("an array");
+    assert_eq!(sources.len(), 2);
+    // When it began, as Icecast writes it: 2026-01-31T12:00:00+0000.
+    let since = mount(&relay, "/demo.mp3")["source"]["connected_at"].as_f64();
+    let date = Program::new("date")
+        .args(["-u", "+%Y-%m-%dT%H:%M:%S+0000", "-d"])
+        .arg(format!("@{}", since.expect("seconds").floor()))
+        .run()
+        .expect("date");
+    let date = String::from_utf8_lossy(&date.stdout).trim().to_owned();
+    let of_mount = |source: &&serde_json::Value| {
+        source["listenurl"]
+            .as_str()
+            .is_some_and(|url| url.ends_with("/demo.mp3"))
+    };
+    let source = sources.iter().find(of_mount).expect("the mount");
+    assert_eq!(source["stream_start_iso8601"], date.as_str());
+    let long = source["stream_start"].as_str().unwrap_or_default();
+    assert!(long.ends_with(" +0000") && long.len() == 31, "{source}");
+    let began = status["icestats"]["server_start_iso8601"].as_str();
+    assert!(began.is_some_and(|began| *began <= *date), "{status}");
 }
 
 #[test]

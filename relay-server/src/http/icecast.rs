@@ -1,5 +1,7 @@
 //! Routes that Icecast's clients know: titles and the status page.
 
+use std::time::{Duration, SystemTime};
+
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -28,6 +30,8 @@ pub(super) async fn status(connection: Connection, headers: HeaderMap) -> Respon
             "host": origin.host,
             "location": "",
             "server_id": concat!("Seamcast ", env!("CARGO_PKG_VERSION")),
+            "server_start": icecast_date(relay.since),
+            "server_start_iso8601": iso8601(relay.since),
             "source": sources,
         }
     });
@@ -38,9 +42,28 @@ pub(super) async fn status(connection: Connection, headers: HeaderMap) -> Respon
     response
 }
 
+/// `Sun, 06 Nov 1994 08:49:37 +0000`, as Icecast writes it.
+fn icecast_date(time: SystemTime) -> String {
+    httpdate::fmt_http_date(time).replace("GMT", "+0000")
+}
+
+/// `1994-11-06T08:49:37+0000`, as Icecast writes it.
+fn iso8601(time: SystemTime) -> String {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    // RFC 9110 §5.6.7: Sun, 06 Nov 1994 08:49:37 GMT
+    let date = httpdate::fmt_http_date(time);
+    let (day, month, year, clock) = (&date[5..7], &date[8..11], &date[12..16], &date[17..25]);
+    let month = MONTHS.find(month).map_or(0, |at| at / 3 + 1);
+    format!("{year}-{month:02}-{day}T{clock}+0000")
+}
+
 fn source(mount: &Mount, origin: &str) -> serde_json::Value {
     let about = mount.describe(false);
     let (artist, title) = (&about["artist"], &about["title"]);
+    // A fallback has no source.
+    let since = about["source"]["connected_at"].as_f64();
+    let since = since.or(about["created_at"].as_f64()).unwrap_or(0.0);
+    let since = SystemTime::UNIX_EPOCH + Duration::from_secs_f64(since.max(0.0));
     json!({
         "listenurl": format!("{origin}{}", mount.name),
         "server_name": about["name"],
@@ -56,7 +79,8 @@ fn source(mount: &Mount, origin: &str) -> serde_json::Value {
         "listeners": about["listeners"],
         "listener_peak": about["peak_listeners"],
         "max_listeners": about["max_listeners"],
-        "stream_start_iso8601": "",
+        "stream_start": icecast_date(since),
+        "stream_start_iso8601": iso8601(since),
         "dummy": null,
     })
 }
@@ -206,6 +230,17 @@ impl Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_are_icecasts() {
+        let at = |secs| SystemTime::UNIX_EPOCH + Duration::from_secs(secs);
+        assert_eq!(
+            icecast_date(at(784_111_777)),
+            "Sun, 06 Nov 1994 08:49:37 +0000"
+        );
+        assert_eq!(iso8601(at(784_111_777)), "1994-11-06T08:49:37+0000");
+        assert_eq!(iso8601(at(1_709_164_800)), "2024-02-29T00:00:00+0000");
+    }
 
     #[test]
     fn titles_come_in_three_charsets() {
