@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tests::support::{Pcm, Program, Relay, Scratch, opusdec_decode, require, snr_db};
+use tests::support::{Pcm, Program, Relay, Scratch, align, opusdec_decode, require, snr_db};
 
 /// Publishes `file` with curl, chunked and in real pieces, and decodes what a
 /// listener gets.
@@ -67,6 +67,68 @@ fn flac_is_decoded_and_encoded_live() {
     std::fs::write(scratch.file("tagged.flac"), tagged).expect("write");
     let file = scratch.file("tagged.flac");
     check(&round_trip(&file, "audio/flac"), &pcm);
+}
+
+/// Files one after the other, in one body or in a folder, each of its own rate
+/// and channels.
+#[test]
+fn flac_of_another_rate_follows_without_a_seam() {
+    require(&["ffmpeg", "opusdec", "curl"]);
+    let scratch = Scratch::new("flacs");
+    let folder = scratch.file("folder");
+    std::fs::create_dir(&folder).expect("folder");
+    let (mut all, mut every) = (Vec::new(), Vec::new());
+    let parts = [(44_100, 1, 440.0), (32_000, 1, 880.0), (32_000, 2, 660.0)];
+    for (number, (rate, channels, hertz)) in parts.iter().enumerate() {
+        Pcm::sine(*rate, *hertz, *rate as usize * 2).write_wav(&scratch.file("a.wav"));
+        let file = folder.join(format!("{number}.flac"));
+        let layout = match channels {
+            1 => "pan=mono|c0=c0",
+            _ => "anull",
+        };
+        Program::new("ffmpeg")
+            .args(["-v", "error", "-i"])
+            .arg(scratch.file("a.wav"))
+            .args(["-af", layout])
+            .arg(&file)
+            .run()
+            .expect("ffmpeg");
+        let bytes = std::fs::read(&file).expect("read");
+        every.extend_from_slice(&bytes);
+        // opusdec takes no change of channels.
+        if *channels == 1 {
+            all.extend(bytes);
+        }
+    }
+    let file = scratch.file("all.flac");
+    std::fs::write(&file, &all).expect("write");
+    let heard = round_trip(&file, "audio/flac");
+    assert_eq!(heard.frames(), 2 * 96_000, "sample-exact length");
+    for (number, (_, _, hertz)) in parts[..2].iter().enumerate() {
+        let part = heard.slice(number * 96_000, (number + 1) * 96_000);
+        let found = align(&Pcm::sine(48_000, *hertz, 96_000), &part, 20);
+        assert!(
+            found.lag.abs() <= 1 && found.correlation > 0.98,
+            "{found:?}"
+        );
+    }
+
+    let relay = Relay::with_config(&format!(
+        "[[input]]\nkind = \"file\"\nmount = \"/p.opus\"\npath = {folder:?}\n"
+    ));
+    Program::new("curl")
+        .args(["-sS", "--fail", "-u"])
+        .args([&format!("source:{}", Relay::PASSWORD), "-T", "-"])
+        .arg(relay.url("/c.mp3"))
+        .input(every)
+        .run()
+        .expect("curl");
+    for name in ["/api/mounts/p.opus", "/api/mounts/c.mp3"] {
+        relay.wait_for(name, "\"media_time\":6.0", Duration::from_secs(60));
+        let (_, about) = relay.fetch(name);
+        let about: serde_json::Value = serde_json::from_str(&about).expect("JSON");
+        assert_eq!(about["stats"]["faults"], 0, "{about}");
+    }
 }
 
 #[test]

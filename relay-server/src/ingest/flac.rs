@@ -27,22 +27,35 @@ struct Info {
     bits: u32,
 }
 
+/// What comes next in a stream.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Part {
+    /// The magic and STREAMINFO.
+    #[default]
+    Start,
+    /// Other metadata.
+    Blocks,
+    Frames,
+}
+
 /// Bytes of FLAC in, bytes of `f32le` out.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
     buffer: Vec<u8>,
     info: Option<Info>,
-    /// All metadata blocks were read.
-    in_frames: bool,
+    part: Part,
     /// How much must be there before a frame is tried again.
     enough: usize,
     blocks: Vec<i32>,
     /// Runs of bytes that were no frame.
     faults: u64,
+    /// One of them is not over.
+    skipping: bool,
 }
 
 impl Decoder {
-    /// What comes out, as soon as it is known.
+    /// What came out last, as soon as it is known. Another stream may follow in
+    /// the same body, and be another.
     pub(super) fn format(&self) -> Option<Format> {
         self.info.map(|info| info.format)
     }
@@ -66,7 +79,7 @@ impl Decoder {
     /// when there are no more for now.
     pub(super) fn decode(&mut self, out: &mut Vec<u8>) -> Result<bool, Error> {
         out.clear();
-        while !self.in_frames {
+        while self.part != Part::Frames {
             if !self.metadata()? {
                 return Ok(false);
             }
@@ -76,7 +89,8 @@ impl Decoder {
 
     /// Reads one metadata block (RFC 9639 §8). False when more bytes are needed.
     fn metadata(&mut self) -> Result<bool, Error> {
-        let start = if self.info.is_none() { MAGIC.len() } else { 0 };
+        let is_start = self.part == Part::Start;
+        let start = if is_start { MAGIC.len() } else { 0 };
         let Some(head) = self.buffer.get(start..start + 4) else {
             return Ok(false);
         };
@@ -88,27 +102,50 @@ impl Decoder {
         let Some(body) = self.buffer.get(start + 4..start + 4 + len) else {
             return Ok(false);
         };
-        if self.info.is_none() {
-            if kind != 0 {
-                return Err(Error(format!(
+        if is_start {
+            let found = match kind {
+                0 => stream_info(body),
+                _ => Err(Error(format!(
                     "FLAC stream begins with metadata of type {kind}, not with STREAMINFO"
-                )));
+                ))),
+            };
+            match found {
+                Ok(info) => {
+                    self.info = Some(info);
+                    self.skipping = false;
+                }
+                Err(error) if self.info.is_none() => return Err(error),
+                Err(_) => {
+                    // It only looked like another stream.
+                    self.faults += 1;
+                    self.buffer.drain(..start);
+                    self.part = Part::Frames;
+                    return Ok(true);
+                }
             }
-            self.info = Some(stream_info(body)?);
         }
-        self.in_frames = last;
+        self.part = if last { Part::Frames } else { Part::Blocks };
         self.buffer.drain(..start + 4 + len);
         Ok(true)
     }
 
-    /// True when it has stopped for want of room.
+    /// True when it has stopped for want of room, or before another stream.
     fn frames(&mut self, out: &mut Vec<u8>) -> Result<bool, Error> {
         let Some(info) = self.info else {
             return Ok(false);
         };
         let mut at = 0;
-        let mut skipping = false;
         while at < self.buffer.len() && out.len() < RUN {
+            let rest = &self.buffer[at..];
+            if rest.starts_with(MAGIC) {
+                self.buffer.drain(..at);
+                self.enough = 0;
+                self.part = Part::Start;
+                return Ok(true);
+            }
+            if MAGIC.starts_with(rest) {
+                break;
+            }
             let mut reader = FrameReader::new(Cursor::new(&self.buffer[at..]));
             match reader.read_next_or_eof(std::mem::take(&mut self.blocks)) {
                 Ok(Some(block)) if block.channels() == u32::from(info.format.channels) => {
@@ -121,22 +158,24 @@ impl Decoder {
                     }
                     self.blocks = block.into_buffer();
                     at += reader.into_inner().position() as usize;
-                    skipping = false;
+                    self.skipping = false;
                     continue;
                 }
                 Ok(None) => break,
                 Err(claxon::Error::IoError(_)) if self.buffer.len() - at < MAX_FRAME => break,
                 Ok(Some(_)) | Err(_) => {
-                    if !skipping {
+                    if !self.skipping {
                         self.faults += 1;
-                        skipping = true;
+                        self.skipping = true;
                     }
-                    // The next frame begins with a sync code (RFC 9639 §9.1).
+                    // The next frame begins with a sync code (RFC 9639 §9.1),
+                    // the next stream with its name.
                     let rest = self.buffer.get(at + 1..).unwrap_or_default();
+                    let frame = |w: &[u8]| w[0] == 0xff && w[1] & 0xfe == 0xf8;
                     let next = rest
-                        .windows(2)
-                        .position(|w| w[0] == 0xff && w[1] & 0xfe == 0xf8);
-                    at += 1 + next.unwrap_or(rest.len().saturating_sub(1));
+                        .windows(MAGIC.len())
+                        .position(|w| frame(w) || w == MAGIC);
+                    at += 1 + next.unwrap_or(rest.len().saturating_sub(MAGIC.len() - 1));
                 }
             }
         }
@@ -254,6 +293,50 @@ mod tests {
             assert!(out.len() < RUN + 4 * 4096);
         }
         assert_eq!((bytes + out.len(), runs), (1000 * 4 * 4096, 15));
+    }
+
+    #[test]
+    fn another_stream_follows_in_its_own_format() {
+        let stream = |rate: u32| {
+            let mut stream = MAGIC.to_vec();
+            stream.extend_from_slice(&[0, 0, 0, 34]);
+            let mut body = [0; 34];
+            let word = u64::from(rate) << 44 | 15 << 36;
+            body[10..18].copy_from_slice(&word.to_be_bytes());
+            stream.extend_from_slice(&body);
+            // A comment that looks like one more.
+            stream.extend_from_slice(&[0x84, 0, 0, 4]);
+            stream.extend_from_slice(MAGIC);
+            stream.extend(silence());
+            stream
+        };
+        let tag = [&b"TAG"[..], &[b' '; 125]].concat();
+        for (name, between, faults) in [
+            ("nothing", &[][..], 0),
+            ("a tag", &tag[..], 1),
+            ("a cut-off frame", &silence()[..7], 1),
+            ("what only looks like one", b"fLaC\x01\0\0\0more", 2),
+        ] {
+            // The last is cut off in its metadata.
+            let cut = &stream(8000)[..MAGIC.len() + 20];
+            let all = [&stream(44_100)[..], between, &stream(48_000), cut].concat();
+            for size in [1, 7, 4096] {
+                let (mut decoder, mut out) = (Decoder::default(), Vec::new());
+                let mut heard = [0; 2];
+                for piece in all.chunks(size) {
+                    decoder.push(piece);
+                    decoder.look_again();
+                    let mut more = true;
+                    while more {
+                        more = decoder.decode(&mut out).expect("sound");
+                        let rate = decoder.format().map_or(0, |format| format.sample_rate);
+                        heard[usize::from(rate == 48_000)] += out.len() / 4;
+                    }
+                }
+                assert_eq!(heard, [4096, 4096], "{name}, {size}");
+                assert!(decoder.faults() <= faults, "{name}: {}", decoder.faults());
+            }
+        }
     }
 
     #[test]

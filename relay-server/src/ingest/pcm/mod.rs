@@ -103,6 +103,11 @@ impl Pipeline {
         })
     }
 
+    /// What it takes.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
     /// Takes the next bytes, cut anywhere.
     ///
     /// # Errors

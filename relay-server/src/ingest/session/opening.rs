@@ -77,12 +77,16 @@ impl Session {
         let outcome = loop {
             let outcome = decoder.decode(&mut samples);
             if let Some(format) = decoder.format() {
-                if encoder_of.is_none() {
-                    *encoder_of = Some(Box::new(pipeline(format, self.config.encode)?));
+                // Another file of the same body, of another rate or other channels.
+                if let Some(mut ended) = encoder_of.take_if(|now| now.format() != format) {
+                    ended.finish().map_err(encoder)?;
+                    self.events.extend(std::iter::from_fn(|| ended.poll()));
                 }
-                if let Some(pipeline) = encoder_of {
-                    pipeline.push(&samples).map_err(encoder)?;
-                }
+                let pipeline = match encoder_of {
+                    Some(pipeline) => pipeline,
+                    None => encoder_of.insert(Box::new(pipeline(format, self.config.encode)?)),
+                };
+                pipeline.push(&samples).map_err(encoder)?;
             }
             if !matches!(outcome, Ok(true)) {
                 break outcome;
