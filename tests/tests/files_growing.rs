@@ -267,6 +267,55 @@ fn positions_are_exact() {
     }
 }
 
+/// A file that was appended to another, or to itself: its links have one serial
+/// number, and positions go on from link to link all the same.
+#[test]
+fn positions_in_a_chain_of_one_serial_number_are_exact() {
+    require(&["ffmpeg", "opusdec"]);
+    let relay = Relay::start();
+    let scratch = Scratch::new("chain");
+    let link = |name: &str, secs: usize, seed: u64| {
+        let noise = Pcm::noise(48_000, 2, 48_000 * secs, 0.3, seed);
+        let file = scratch.file(name);
+        let serial = ["-fflags", "+bitexact", "-serial_offset", "7"];
+        let options = [&["-b:a", "128k"][..], &serial].concat();
+        encode(&noise, Encoding::Opus(&options), &file).expect("opus");
+        (
+            std::fs::read(&file).expect("read"),
+            opusdec_decode(&file).expect("opusdec"),
+        )
+    };
+    let (short, long) = (link("a.opus", 3, 1), link("b.opus", 30, 2));
+    assert_eq!(short.0[14..18], long.0[14..18], "one serial number");
+    let cut = scratch.file("cut.opus");
+    for chain in [[&short, &long], [&long, &short], [&long, &long]] {
+        let bytes = [&chain[0].0[..], &chain[1].0[..]].concat();
+        std::fs::write(relay.scratch.file("chain.opus"), bytes).expect("write");
+        let first = chain[0].1.frames() as f64 / 48_000.0;
+        let end = first + chain[1].1.frames() as f64 / 48_000.0;
+        for pos in [0.0, 1.5, first - 1.0, first + 1.25, end - 1.0] {
+            let path = format!("/files/chain.opus?pos={pos}");
+            let answer = request(relay.address, "GET", &path, "");
+            assert_eq!(answer.status, 200, "{}", answer.head);
+            let mut body = answer.body;
+            let (link, within) = if pos < first {
+                assert!(body.ends_with(&chain[1].0), "the second link is whole");
+                body.truncate(body.len() - chain[1].0.len());
+                (chain[0], pos)
+            } else {
+                (chain[1], pos - first)
+            };
+            std::fs::write(&cut, &body).expect("write");
+            let part = opusdec_decode(&cut).expect("opusdec");
+            let from = (within * 48_000.0).round() as usize;
+            assert_eq!(part.frames(), link.1.frames() - from, "pos={pos}");
+            let expected = link.1.slice(from, link.1.frames());
+            let snr = snr_db(&expected.samples, &part.samples);
+            assert!(snr > 40.0, "pos={pos}: {snr:.1} dB");
+        }
+    }
+}
+
 #[test]
 fn raw_pcm_gets_a_wav_header() {
     let relay = Relay::start();

@@ -40,7 +40,10 @@ pub(super) fn locate(file: &File, len: u64, pos: f64) -> io::Result<Cut> {
         let wanted = first.saturating_add(target - before);
         let last = last_page(file, len)?;
         // The common case: one link to the end of the file.
-        if last.as_ref().is_some_and(|page| page.serial == link.serial) {
+        if let Some(last) = last
+            && last.serial == link.serial
+            && is_one_link(file, &link, len, &last)?
+        {
             return Ok(cut_at(&link, bisect(file, &link, len, wanted)?, wanted));
         }
         match scan(file, &link, len, wanted)? {
@@ -168,6 +171,41 @@ fn last_page(file: &File, len: u64) -> io::Result<Option<Page>> {
         last = Some(page);
     }
     Ok(last)
+}
+
+/// Whether pages are numbered and timed as those of one link from its first to
+/// the file's `last`: a file may be a chain whose links have the same serial
+/// number, such as one that was appended to itself. Looks at places that grow
+/// farther apart by a quarter, so that pages that begin anew have low numbers
+/// where the next look falls; only a look at every page could be sure.
+fn is_one_link(file: &File, link: &Link, len: u64, last: &Page) -> io::Result<bool> {
+    let mut known = (0, link.base);
+    let mut follows = |page: &Page| {
+        let before = known;
+        known = (page.sequence, page.granule.unwrap_or(before.1));
+        !page.flags.bos && known.0 >= before.0 && known.1 >= before.1
+    };
+    let mut at = len.min(link.audio + NEAR);
+    let mut pages = Pages::new(file, link.audio, at);
+    while let Some(page) = pages.next()? {
+        if page.serial == link.serial && !follows(&page) {
+            return Ok(false);
+        }
+    }
+    while at < len {
+        let mut pages = Pages::new(file, at, len.min(at + 2 * MAX_PAGE_LEN as u64));
+        while let Some(page) = pages.next()? {
+            if page.serial != link.serial || page.granule.is_none() {
+                continue;
+            }
+            if !follows(&page) {
+                return Ok(false);
+            }
+            break;
+        }
+        at += (at - link.audio) / 4;
+    }
+    Ok(follows(last))
 }
 
 /// The last page that begins at or before `wanted` less the pre-roll.
