@@ -144,7 +144,16 @@ fn ezstream_publishes_by_libshout() {
     require(&["ffmpeg", "curl", "ezstream"]);
     let relay = Relay::start();
     let scratch = Scratch::new("ezstream");
-    let file = tone_file(&scratch, "a.mp3", true, 3 * 48_000);
+    let bare = tone_file(&scratch, "bare.mp3", true, 3 * 48_000);
+    let file = scratch.file("a.mp3");
+    Program::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-i"])
+        .arg(&bare)
+        .args(["-c", "copy", "-metadata", "title=First of all"])
+        .args(["-metadata", "artist=Somebody"])
+        .arg(&file)
+        .run()
+        .expect("ffmpeg");
     let config = scratch.file("ezstream.xml");
     let text = format!(
         "<ezstream><servers><server><hostname>127.0.0.1</hostname><port>{}</port>\
@@ -169,6 +178,13 @@ fn ezstream_publishes_by_libshout() {
         pcm.frames() >= 3 * 48_000 - 1152,
         "{} frames; {said}",
         pcm.frames()
+    );
+    // It is told before any audio.
+    let about = mount(&relay, "/ez.mp3");
+    assert_eq!(
+        (&about["artist"], &about["title"]),
+        (&"Somebody".into(), &"First of all".into()),
+        "{said}"
     );
 }
 

@@ -154,11 +154,6 @@ pub(super) async fn metadata(
         );
         return response;
     }
-    let Some(mount) = relay.mounts.find(&name).filter(|mount| mount.is_live()) else {
-        let shown = head::shorten(&name);
-        let why = format!("mount {shown:?} has no source now; titles are taken while one feeds it");
-        return error(StatusCode::NOT_FOUND, "no_source", &why);
-    };
     let (artist, title) = (fields.text("artist"), fields.text("title"));
     let song = fields.text("song");
     if artist.is_none() && title.is_none() && song.is_none() {
@@ -174,8 +169,17 @@ pub(super) async fn metadata(
         None => [artist.unwrap_or_default(), title.unwrap_or_default()],
     };
     let [artist, title] = tags;
+    // libshout's clients tell the first one before they send any audio.
+    let tags = [
+        ("ARTIST".to_owned(), artist.clone()),
+        ("TITLE".to_owned(), title.clone()),
+    ];
+    let Some(mount) = relay.mounts.find(&name).filter(|mount| mount.tell(tags)) else {
+        let shown = head::shorten(&name);
+        let why = format!("mount {shown:?} has no source now; titles are taken while one feeds it");
+        return error(StatusCode::NOT_FOUND, "no_source", &why);
+    };
     tracing::info!(mount = %mount.name, title = %title, artist = %artist, "title");
-    mount.set_tags([("ARTIST".to_owned(), artist), ("TITLE".to_owned(), title)]);
     let answer = "<?xml version=\"1.0\"?>\n<iceresponse><message>Metadata update successful\
         </message><return>1</return></iceresponse>\n";
     ([(header::CONTENT_TYPE, "text/xml; charset=utf-8")], answer).into_response()

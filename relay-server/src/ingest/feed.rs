@@ -290,6 +290,7 @@ impl Feed {
                         .ok_or_else(|| self.stopped(Stop::TakenOver))?;
                     session.begin(begin.start, begin.serial);
                     self.begun = true;
+                    self.early_tags.extend(self.mount.take_early_tags());
                     tracing::info!(mount = %self.mount.name, peer = %self.info.peer,
                         media_time = begin.start.as_secs_f64(), "source on air");
                 }

@@ -327,3 +327,17 @@ fn a_wav_header_with_an_impossible_rate_is_refused() {
         "unsupported WAV: 1 Hz is not from 4000 to 384000 Hz"
     );
 }
+
+#[test]
+fn aac_is_not_taken_for_mp3() {
+    // As ffmpeg writes it: 44.1 kHz, mono, then what may look like anything.
+    let mut body = vec![0xff, 0xf1, 0x50, 0x40, 0x17, 0x5f, 0xfc];
+    body.extend((0..9000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 7) as u8));
+    let tagged = [&b"ID3\x04\0\0\0\0\0\x04abcd"[..], &body].concat();
+    for body in [body, tagged] {
+        let mut session = session(Declared::Sniff, Codec::Opus);
+        let why = session.push(&body).expect_err("aac");
+        assert_eq!(why.status(), 415);
+        assert!(why.to_string().contains("AAC"), "{why}");
+    }
+}

@@ -104,6 +104,27 @@ impl Mount {
         inner.state.advance(end, serial);
     }
 
+    /// Tags of what feeds it; of a source that has sent no audio yet, they wait
+    /// for that. False when there is none.
+    pub(crate) fn tell(&self, tags: [(String, String); 2]) -> bool {
+        let mut inner = self.inner();
+        if inner.state.is_live() {
+            drop(inner);
+            self.set_tags(tags);
+            return true;
+        }
+        let awaited = inner.state.is_awaited();
+        if awaited {
+            inner.early_tags = tags.into();
+        }
+        awaited
+    }
+
+    /// What was told of a source before its audio, once.
+    pub(crate) fn take_early_tags(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.inner().early_tags)
+    }
+
     /// Sets tags from outside the stream, from the live edge on. An empty
     /// value removes the tag; what is too many or too long is left out.
     pub fn set_tags(&self, tags: impl IntoIterator<Item = (String, String)>) {

@@ -97,6 +97,8 @@ struct Inner {
     /// Bytes and media time of recent chunks, for the bitrate.
     recent: (u64, u64),
     tags: Map<String, Value>,
+    /// Told before a source's first audio.
+    early_tags: Vec<(String, String)>,
     stats: Stats,
     /// What was recorded, and the file being written.
     recording: Option<(crate::record::Stats, Option<std::path::PathBuf>)>,
@@ -174,6 +176,7 @@ impl Mount {
                 last: None,
                 recent: (0, 0),
                 tags: Map::new(),
+                early_tags: Vec::new(),
                 stats: Stats::default(),
                 recording: None,
             }),
@@ -212,7 +215,11 @@ impl Mount {
 
     /// A source connects. `None` when another is there and takeover is off.
     pub fn connect(&self, takeover: bool) -> Option<SourceId> {
-        self.inner().state.connect(takeover)
+        let mut inner = self.inner();
+        if !inner.state.is_awaited() {
+            inner.early_tags.clear();
+        }
+        inner.state.connect(takeover)
     }
 
     /// What plays while no source is there connects. `None` when one is.

@@ -127,6 +127,11 @@ impl State {
         self.current.is_some_and(|id| self.fallback != Some(id))
     }
 
+    /// Whether a source is connected that has sent no audio yet.
+    pub fn is_awaited(&self) -> bool {
+        self.candidates.iter().any(|id| self.fallback != Some(*id))
+    }
+
     fn candidate(&mut self) -> SourceId {
         let id = SourceId(self.next_id);
         self.next_id += 1;
@@ -213,8 +218,7 @@ impl State {
     /// there or waits to begin, and when it is over.
     pub fn give_up(&mut self, now: Instant, retention: Duration) -> bool {
         let over = matches!(self.phase, Phase::Ended { .. } | Phase::Waiting);
-        let waits = self.candidates.iter().any(|id| self.fallback != Some(*id));
-        if over || waits || self.has_source() {
+        if over || self.is_awaited() || self.has_source() {
             return false;
         }
         self.end(now, retention);

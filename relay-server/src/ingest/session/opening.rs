@@ -30,6 +30,14 @@ fn id3_before_others(first: &[u8]) -> Option<usize> {
     (tag < first.len()).then_some(tag)
 }
 
+/// Whether a frame of AAC begins here (ISO 13818-7 §6.2). MPEG audio has the
+/// same sync word, and its layer is never 00; what is in frames of AAC often
+/// looks like some of it.
+fn is_adts(bytes: &[u8]) -> bool {
+    let rate = |byte: u8| byte >> 2 & 0xf;
+    matches!(bytes, [0xff, second, third, ..] if second & 0xf6 == 0xf0 && rate(*third) < 13)
+}
+
 impl Session {
     /// Chooses by the first four bytes or more.
     pub(super) fn sniff(&mut self, mut first: Vec<u8>) -> Result<(), Error> {
@@ -43,6 +51,14 @@ impl Session {
             self.allowance = MAX_WITH_TAGS;
             self.stage = Stage::Flac(Box::default(), None);
             return self.flac(&first, false);
+        }
+        let tag = id3_before_others(&first).unwrap_or(0);
+        if is_adts(&first[tag..]) {
+            return Err(Error::Unsupported(
+                "the body is AAC (ADTS); send Opus, MP3 or samples; AAC files are played by \
+                 relay-server publish and by inputs of kind \"file\""
+                    .into(),
+            ));
         }
         if looks_like(&[b"<!do", b"<!DO", b"<htm", b"<HTM", b"<?xm", b"{\"", b"HTTP"]) {
             return Err(Error::NotAudio(
