@@ -124,6 +124,9 @@ struct Generation {
     /// End of the last packet in the source's positions and in ours.
     source_end: Option<u64>,
     end: u64,
+    /// Frames of earlier chunks that are dropped at a packet's end although the
+    /// link goes on: a file's padding, before what was attached to it.
+    trimmed: u64,
     /// The packets of the chunk being filled, and where the first begins.
     pending: Vec<Packet>,
     pending_start: u64,
@@ -233,6 +236,7 @@ impl Chunker {
             sequence: 0,
             source_end: None,
             end: 0,
+            trimmed: 0,
             pending: Vec::new(),
             pending_start: 0,
             pending_bytes: 0,
@@ -321,8 +325,13 @@ impl Generation {
 
     /// Audible frames of the link up to the end of the pending packets.
     fn audible_end(&self) -> u64 {
-        let trim: u64 = self.pending.iter().map(|p| u64::from(p.trim_end)).sum();
-        self.end.saturating_sub(self.pre_skip + trim)
+        self.audible(self.end)
+            .saturating_sub(trimmed(&self.pending))
+    }
+
+    /// Audible frames of the link before a position.
+    fn audible(&self, position: u64) -> u64 {
+        position.saturating_sub(self.pre_skip + self.trimmed)
     }
 
     fn pending_duration(&self) -> MediaDuration {
@@ -390,10 +399,11 @@ impl Generation {
         if self.pending.is_empty() {
             self.pending_start = self.end;
         }
-        let media_time = self.media_time(self.pending_start.saturating_sub(self.pre_skip));
+        let media_time = self.media_time(self.audible(self.pending_start));
         let duration = self.media_time(self.audible_end()).since(media_time);
         let mut payload = std::mem::take(&mut self.prefix);
         let packets = std::mem::take(&mut self.pending);
+        self.trimmed += trimmed(&packets);
         let least = packets.iter().map(|packet| packet.payload.len()).min();
         self.before = (packets.len(), least.unwrap_or(0));
         match self.container {
@@ -417,8 +427,9 @@ impl Generation {
     }
 
     fn pages(&mut self, packets: &[Packet], last: bool, out: &mut Vec<u8>) {
-        let trim: u64 = packets.iter().map(|p| u64::from(p.trim_end)).sum();
-        let granule = self.end.saturating_sub(if last { trim } else { 0 });
+        let granule = self
+            .end
+            .saturating_sub(if last { trimmed(packets) } else { 0 });
         let spec = PageSpec {
             flags: PageFlags {
                 eos: last,
@@ -444,6 +455,11 @@ impl Generation {
             out.extend_from_slice(&pages);
         }
     }
+}
+
+/// Frames that are dropped at the packets' ends.
+fn trimmed(packets: &[Packet]) -> u64 {
+    packets.iter().map(|p| u64::from(p.trim_end)).sum()
 }
 
 /// A comment header without its long comments (pictures).

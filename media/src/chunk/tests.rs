@@ -402,3 +402,31 @@ proptest! {
         }
     }
 }
+
+/// A file's padding is dropped, and what was attached to the file goes on right there.
+#[test]
+fn media_time_leaves_out_padding_in_the_middle() {
+    let length = |n| MediaDuration::from_frames(Frames(n), 44_100);
+    let frames = (0..20).map(|n| {
+        Event::Packet(Packet {
+            payload: vec![n; 4],
+            start: Frames(u64::from(n) * 1152),
+            duration: 1152,
+            trim_start: if n == 0 { 1105 } else { 0 },
+            trim_end: [600, 1152]
+                .get(usize::from(n).wrapping_sub(5))
+                .copied()
+                .unwrap_or(0),
+        })
+    });
+    let events = [Event::Config(mp3_config(Vec::new()))]
+        .into_iter()
+        .chain(frames);
+    let outputs = run(Config::default(), events.chain([Event::LinkEnd]));
+    let mut end = MediaTime::ZERO;
+    for chunk in chunks(&outputs) {
+        assert_eq!((chunk.media_time, chunk.discontinuity), (end, false));
+        end = end + chunk.duration;
+    }
+    assert_eq!(end.since(MediaTime::ZERO), length(20 * 1152 - 1105 - 1752));
+}
