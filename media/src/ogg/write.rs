@@ -153,7 +153,8 @@ pub fn lead_in(headers: &[u8], first_page_seq: u32) -> Vec<u8> {
     let mut out = headers.to_vec();
     let missing = first_page_seq.saturating_sub(page_count(headers));
     let serial = headers.get(14..18).and_then(<[u8]>::first_chunk);
-    let Some(serial) = serial.filter(|_| missing > 0) else {
+    // Without a whole header nothing can follow it.
+    let Some(serial) = serial.filter(|_| missing > 0 && first_sequence(headers).is_some()) else {
         return out;
     };
     let filled = if missing <= MAX_FILLED { missing } else { 1 };
@@ -257,5 +258,12 @@ mod tests {
         assert_eq!(lead_in(&headers, 1), headers);
         assert!(lead_in(b"", 9).is_empty());
         assert_eq!(lead_in(b"OggS", 9), b"OggS");
+    }
+
+    #[test]
+    fn what_is_no_page_leads_in_to_nothing() {
+        let part = b"OggS\0\x02\0\0\0OggS\0\x02\0\0\xff\xff\xff\0";
+        assert_eq!(lead_in(part, 7), part);
+        assert_eq!(lead_in(b"", 7), b"");
     }
 }
