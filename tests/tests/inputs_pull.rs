@@ -274,6 +274,46 @@ fn a_pull_can_be_stopped() {
     assert_eq!(stop(), 404);
 }
 
+/// Where callers bring a key of their own, it is no relay's password: no mount but the
+/// relay's own for speech is theirs to take.
+#[test]
+fn speech_with_the_callers_key_feeds_no_other_mount() {
+    let scratch = Scratch::new("own-key");
+    let opus = speech(&scratch, "a.opus", &["-ar", "48000"]);
+    let upstream = serve(move |head, socket| {
+        assert!(head.contains("Bearer callers-key"), "{head}");
+        assert!(!head.contains(Relay::PASSWORD), "{head}");
+        stream(socket, "audio/ogg", &opus, 10_000, Duration::ZERO);
+    });
+    let relay = Relay::with_config(&format!(
+        "speech_url = \"http://{upstream}/v1/audio/speech\"\nopen_mounts = false\n\
+         [[mount]]\npath = \"/live.opus\"\n"
+    ));
+    let body = "{\"input\":\"hello\",\"response_format\":\"opus\"}";
+    let token = format!("?token={}", Relay::PASSWORD);
+    for (query, mount, status) in [
+        ("", "", 200),
+        ("", "X-Seamcast-Mount: /live.opus\r\n", 401),
+        ("?token=wrong", "X-Seamcast-Mount: /live.opus\r\n", 401),
+        (&token, "X-Seamcast-Mount: /other.opus\r\n", 403),
+        (&token, "X-Seamcast-Mount: /live.opus\r\n", 200),
+    ] {
+        let mut socket = TcpStream::connect(relay.address).expect("connect");
+        socket.set_read_timeout(Some(LIMIT)).expect("timeout");
+        let request = format!(
+            "POST /v1/audio/speech{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{mount}\
+             Authorization: Bearer callers-key\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        socket.write_all(request.as_bytes()).expect("write");
+        let answer = answer(&mut socket);
+        let said = String::from_utf8_lossy(&answer.body);
+        assert_eq!(answer.status, status, "{query} {mount}: {said}");
+    }
+    relay.wait_for("/api/mounts/speech.opus", "\"state\":\"ended\"", LIMIT);
+    relay.wait_for("/api/mounts/live.opus", "\"state\":\"ended\"", LIMIT);
+}
+
 #[test]
 fn speech_answers_the_caller_and_feeds_a_mount() {
     let scratch = Scratch::new("proxy");

@@ -13,6 +13,7 @@ use crate::auth::{self, Presented};
 use crate::ingest::feed;
 use crate::input::client::Ask;
 use crate::input::pull::{self, Copy, Failure, Order, Upstream};
+use crate::mount::{find, parse_query};
 
 /// `POST …/pull`: answers once the upstream has, and relays in the background.
 pub(super) async fn start(connection: &Connection, name: &str, body: &[u8]) -> Response {
@@ -141,7 +142,12 @@ fn failed(name: &str, failure: &Failure) -> Response {
 
 /// `POST /v1/audio/speech`: to the configured upstream, back to the caller,
 /// and into a mount at the same time.
-pub(super) async fn speech(connection: Connection, headers: HeaderMap, body: Bytes) -> Response {
+pub(super) async fn speech(
+    connection: Connection,
+    headers: HeaderMap,
+    uri: http::Uri,
+    body: Bytes,
+) -> Response {
     let relay = &connection.relay;
     let config = relay.config();
     if config.speech_url.is_empty() {
@@ -164,14 +170,23 @@ pub(super) async fn speech(connection: Connection, headers: HeaderMap, body: Byt
     }
     let settings = config.mount(&name);
     let authorization = text("authorization");
-    let presented = Presented::from_header(authorization);
     let own_key = !config.speech_key.is_empty();
-    if own_key
-        && !auth::may_feed(&config, &settings, &presented)
-        && !auth::is_admin(&config, &presented)
-    {
-        let why = format!("the api key must be the source password of mount {name}");
-        return error(StatusCode::UNAUTHORIZED, "unauthorized", &why);
+    let elsewhere = name != default;
+    if own_key || elsewhere {
+        let query = parse_query(uri.query().unwrap_or_default());
+        // Without a key of the relay's own, this header is for the upstream alone.
+        let header = authorization.filter(|_| own_key);
+        let presented = Presented::from_request(header, find(&query, "token"));
+        let admin = auth::is_admin(&config, &presented);
+        if !admin && !auth::may_feed(&config, &settings, &presented) {
+            let what = if own_key { "the api key" } else { "?token=" };
+            let why = format!("{what} must be the source password of mount {name}");
+            return error(StatusCode::UNAUTHORIZED, "unauthorized", &why);
+        }
+        if !admin && elsewhere && !config.may_create(&name) {
+            let why = format!("mount {name} is not configured, and open_mounts is off");
+            return error(StatusCode::FORBIDDEN, "forbidden", &why);
+        }
     }
     let made = Ask::new(config.speech_url.reveal(), "POST", Duration::from_secs(60)).and_then(
         |mut ask| {
