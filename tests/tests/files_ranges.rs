@@ -191,6 +191,12 @@ fn a_finished_file_is_served_as_nginx_serves_it() {
             ours.head, theirs.head
         );
         assert_eq!(ours.status, theirs.status, "{what}");
+        if ours.status == 304 {
+            // RFC 9110 §8.6: no length but that of the 200; §15.4.5: caching as there.
+            assert_eq!(ours.header("content-length"), None, "{what}");
+            let caching = ours.header("cache-control");
+            assert_eq!(caching.as_deref(), Some("no-cache"), "{what}");
+        }
         if ours.status >= 400 {
             assert_eq!(
                 ours.header("content-range"),

@@ -178,7 +178,15 @@ impl Files {
             let validators = representation.validators(&opened.file, &metadata, growing)?;
             match validators.evaluate(headers) {
                 Condition::Proceed => {}
-                Condition::NotModified => return Ok(bare(StatusCode::NOT_MODIFIED, &validators)),
+                Condition::NotModified => {
+                    let mut response = bare(StatusCode::NOT_MODIFIED, &validators);
+                    // As the 200 would have it (RFC 9110 §15.4.5).
+                    let caching = HeaderValue::from_static(caching(growing));
+                    response
+                        .headers_mut()
+                        .insert(header::CACHE_CONTROL, caching);
+                    return Ok(response);
+                }
                 Condition::Failed => return Ok(bare(StatusCode::PRECONDITION_FAILED, &validators)),
             }
             let if_range = headers.get(header::IF_RANGE).and_then(|v| v.to_str().ok());
@@ -293,10 +301,7 @@ impl Files {
         let len = representation.len();
         let mut response = Response::builder()
             .header(header::ACCEPT_RANGES, "bytes")
-            .header(
-                header::CACHE_CONTROL,
-                if growing { "no-store" } else { "no-cache" },
-            )
+            .header(header::CACHE_CONTROL, caching(growing))
             .header("X-Content-Type-Options", "nosniff");
         let total = if growing {
             "*".to_owned()
@@ -450,6 +455,11 @@ fn text(status: StatusCode, message: &str) -> Response {
 /// Says nothing about why: a refused path and a missing file look the same.
 fn not_found() -> Response {
     text(StatusCode::NOT_FOUND, "no such file")
+}
+
+/// `Cache-Control`: what still grows is not kept by caches, the rest is asked for again.
+fn caching(growing: bool) -> &'static str {
+    if growing { "no-store" } else { "no-cache" }
 }
 
 fn bare(status: StatusCode, validators: &validators::Validators) -> Response {

@@ -46,7 +46,12 @@ pub(crate) fn select(header: Option<&str>, len: u64, growing: bool) -> Selection
         if count == MAX_RANGES {
             return Selection::TooMany;
         }
-        let Some(spec) = parse_spec(spec.trim_matches([' ', '\t'])) else {
+        let spec = spec.trim_matches([' ', '\t']);
+        if spec.is_empty() {
+            // RFC 9110 §5.6.1.2: empty elements of a list are ignored.
+            continue;
+        }
+        let Some(spec) = parse_spec(spec) else {
             return Selection::Unsatisfiable;
         };
         let range = match spec {
@@ -145,6 +150,11 @@ mod tests {
             parts("bytes=0-0,-1", 10_000),
             Selection::Parts(vec![0..1, 9999..10_000])
         );
+        // §5.6.1.2: empty elements of a list.
+        assert_eq!(
+            parts("bytes=,0-1, ,3-4,", 10_000),
+            Selection::Parts(vec![0..2, 3..5])
+        );
         assert_eq!(
             parts("bytes= 0-999, 4500-5499, -1000", 10_000),
             Selection::Parts(vec![0..1000, 4500..5500, 9000..10_000])
@@ -168,7 +178,6 @@ mod tests {
             "bytes=-",
             "bytes=5-2",
             "bytes=a-b",
-            "bytes=0-1,,2-3",
             "bytes=0x1-2",
             "bytes=--1",
             "bytes=1-2-3",

@@ -414,11 +414,7 @@ fn stream_head(mount: &Mount, framing: Framing, origin: Option<&HeaderValue>) ->
 }
 
 fn head_only(mount: &Mount, framing: Framing) -> Response {
-    // A body of unknown length, so that no Content-Length is claimed.
-    let body = http_body_util::StreamBody::new(futures_util::stream::empty::<
-        Result<http_body::Frame<Bytes>, std::convert::Infallible>,
-    >());
-    let mut response = Body::new(body).into_response();
+    let mut response = super::unsized_body().into_response();
     for (name, value) in stream_headers(mount, framing) {
         let name = http::HeaderName::from_bytes(name.as_bytes());
         if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value.as_bytes())) {

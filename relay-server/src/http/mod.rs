@@ -227,6 +227,13 @@ async fn readyz(connection: Connection) -> Response {
     "ready\n".into_response()
 }
 
+/// An empty body of unknown length, for answers that must claim no `Content-Length`.
+fn unsized_body() -> Body {
+    type Frame = Result<http_body::Frame<bytes::Bytes>, std::convert::Infallible>;
+    let frames = futures_util::stream::empty::<Frame>();
+    Body::new(http_body_util::StreamBody::new(frames))
+}
+
 /// An error as JSON, for API clients and people alike.
 pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response {
     let body = serde_json::json!({ "error": code, "message": message });

@@ -16,7 +16,7 @@ use crate::mount;
 /// Request headers that pages may send, and answer headers they may read.
 const ALLOW_HEADERS: &str =
     "Authorization, Content-Type, Range, If-Range, Icy-MetaData, X-Seamcast-Mount";
-pub(super) const EXPOSE_HEADERS: &str = "Accept-Ranges, Content-Length, Content-Range, ETag, \
+pub(super) const EXPOSE_HEADERS: &str = "Accept-Ranges, Content-Length, Content-Range, ETag, Retry-After, \
      icy-br, icy-description, icy-genre, icy-metaint, icy-name, icy-pub, icy-url, \
      X-Seamcast-Mount";
 /// Bytes of a request's body that need no place, and bodies at once that have more.
@@ -141,6 +141,11 @@ pub(super) async fn headers(connection: Connection, request: Request, next: Next
     } else {
         next.run(request).await
     };
+    if response.status() == StatusCode::NOT_MODIFIED {
+        // A HEAD's would say the length of its body, which is none: that of the answer it stands for
+        // must be said or nothing (RFC 9110 §8.6).
+        *response.body_mut() = super::unsized_body();
+    }
     let headers = response.headers_mut();
     let fixed = |name: &'static str| HeaderName::from_static(name);
     if let Some(origin) = origin {
