@@ -325,6 +325,12 @@ fn the_status_page_points_to_where_it_was_asked_for() {
     );
     let (status, _) = relay.fetch("/nothing.mp3.m3u");
     assert_eq!(status, 404);
+    // One mount alone, as Icecast's page gives it.
+    let (_, one) = relay.fetch("/status-json.xsl?mount=/demo.mp3");
+    assert!(
+        one.contains("/demo.mp3") && !one.contains("/demo.opus"),
+        "{one}"
+    );
 }
 
 /// A body is of the type that its head says: when another source brings another

@@ -13,8 +13,9 @@ use crate::ingest::head;
 use crate::mount::{Mount, percent_decode_bytes};
 
 /// `/status-json.xsl`. Icecast gives an object for one source and an array for
-/// several; an array always is what its clients understand, too.
-pub(super) async fn status(connection: Connection, headers: HeaderMap) -> Response {
+/// several; an array always is what its clients understand, too. `?mount=/live.mp3` picks one.
+pub(super) async fn status(connection: Connection, headers: HeaderMap, uri: http::Uri) -> Response {
+    let picked = Fields::read(uri.query().unwrap_or_default()).text("mount");
     let relay = &connection.relay;
     let origin = connection.origin(&headers);
     let sources: Vec<_> = relay
@@ -22,6 +23,7 @@ pub(super) async fn status(connection: Connection, headers: HeaderMap) -> Respon
         .all()
         .iter()
         .filter(|mount| mount.settings().public && mount.is_live())
+        .filter(|mount| picked.as_ref().is_none_or(|name| *name == mount.name))
         .map(|mount| source(mount, &origin.url))
         .collect();
     let body = json!({

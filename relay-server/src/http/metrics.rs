@@ -234,9 +234,12 @@ pub(super) async fn metrics(connection: Connection, headers: HeaderMap, uri: Uri
         ("history_bytes", "gauge", "Bytes held in the log.", |m| {
             m.log.head().bytes as f64
         }),
-        ("bitrate", "gauge", "Bit/s of recent chunks.", |m| {
-            m.bitrate() as f64
-        }),
+        (
+            "bits_per_second",
+            "gauge",
+            "Bitrate of recent chunks.",
+            |m| m.bitrate() as f64,
+        ),
         (
             "received_bytes_total",
             "counter",
