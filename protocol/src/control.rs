@@ -58,7 +58,7 @@ pub enum ServerMessage {
         from: u64,
         /// First sequence number after the gap.
         to: u64,
-        /// `lag`, `expired`, `epoch` or `seek`.
+        /// `lag`, `expired`, `epoch`, `missing` or `seek`.
         reason: String,
     },
     /// The source was lost; the mount waits for it.

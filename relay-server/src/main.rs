@@ -28,7 +28,8 @@ enum Command {
         /// A file, folder or playlist; - for standard input; or
         /// `rtp://ADDRESS:PORT?KEY=VALUE`, `udp://…` with the keys of `[[input]]`.
         input: String,
-        /// http://source:PASSWORD@HOST:PORT/mount
+        /// http://source:PASSWORD@HOST:PORT/mount; without a password there, SEAMCAST_SOURCE_PASSWORD
+        /// is taken.
         url: String,
     },
     /// Say every mistake of a configuration file, with line and key.
@@ -67,7 +68,11 @@ impl clap::Args for Keys {
             let Some(flag) = key.flag else {
                 return command;
             };
-            let mut arg = clap::Arg::new(key.variable).long(flag).help(key.help);
+            let help = match &key.usual {
+                Some(usual) => format!("{} [default: {usual}]", key.help),
+                None => key.help.to_owned(),
+            };
+            let mut arg = clap::Arg::new(key.variable).long(flag).help(help);
             arg = arg.value_name("VALUE");
             if key.switch {
                 arg = arg.num_args(0..=1).default_missing_value("true");

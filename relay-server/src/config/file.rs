@@ -380,4 +380,23 @@ mod tests {
         assert_eq!(again.mount("/live.opus").burst.as_millis(), 1500);
         assert_eq!(again.mount("/other").grace.as_secs(), 10);
     }
+    #[test]
+    fn every_key_is_in_the_documentation() {
+        fn unknown<T>(keys: &[Key<T>], text: &str) -> Vec<&'static str> {
+            let said = |name: &str| {
+                text.contains(&format!("`{name}`")) || text.contains(&format!("\n{name} = "))
+            };
+            let names = keys.iter().map(|key| key.name);
+            names.filter(|name| !said(name)).collect()
+        }
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        let pages = std::fs::read_dir(folder).expect("docs").flatten();
+        let pages = pages.filter_map(|page| std::fs::read_to_string(page.path()).ok());
+        let text: String = pages.collect();
+        let none: [&str; 0] = [];
+        assert_eq!(unknown(TOP, &text), none);
+        assert_eq!(unknown(MOUNT, &text), none);
+        assert_eq!(unknown(INPUT, &text), none);
+        assert_eq!(unknown(FORWARD, &text), none);
+    }
 }

@@ -25,6 +25,8 @@ pub struct Flag {
     pub flag: Option<String>,
     /// One line for people.
     pub help: &'static str,
+    /// What it is when nothing says otherwise, as in the file.
+    pub usual: Option<String>,
     /// Whether the flag alone means `true`.
     pub switch: bool,
     /// Whether it is a key of `[defaults]`.
@@ -41,6 +43,7 @@ impl Flag {
             flag: (!SECRET.contains(&key.name)).then(|| name.replace('_', "-")),
             help: key.help,
             switch: matches!(shown.as_deref(), Some("true" | "false")),
+            usual: shown,
             default,
         }
     }

@@ -192,7 +192,11 @@ pub(super) fn unauthorized() -> Response {
 /// 404 that names what was looked for.
 pub(super) fn no_such_mount(name: &str) -> Response {
     let name = crate::ingest::head::shorten(name);
-    let why = format!("there is no mount {name:?}; GET /api/mounts lists those on air");
+    let why = if crate::mount::is_reserved(&name) {
+        format!("there is nothing at {name:?}; the page is at /, the mounts are at /api/mounts")
+    } else {
+        format!("there is no mount {name:?}; GET /api/mounts lists those on air")
+    };
     error(StatusCode::NOT_FOUND, "not_found", &why)
 }
 

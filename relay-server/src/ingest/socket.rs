@@ -139,7 +139,8 @@ async fn source(
                 }));
             }
             Some(Input::Control(SourceMessage::Format(_))) => {
-                let why = "format must be the first message, before any audio";
+                let why = "format must be the first message, before any audio, \
+                           and only where the url does not say it";
                 return Err(Some(Refusal::new(400, why)));
             }
             Some(Input::Control(SourceMessage::End {})) => {
