@@ -27,6 +27,11 @@ fn check_config_says_what_could_never_run() {
                 [[input]]\nkind = \"http\"\nmount = \"/three.opus\"\nurl = \"icecast://x/y\"\n\
                 [[forward]]\nkind = \"icecast\"\nmount = \"/one.opus\"\n\
                 url = \"https://source:geheim@backup.example/one.opus\"\n";
+    let text = format!(
+        "{text}[[input]]\nmount = \"/five.opus\"\nkind = \"stdin\"\n\
+         [[input]]\nmount = \"/six.opus\"\nkind = \"stdin\"\n\
+         [[forward]]\nmount = \"/six.opus\"\nkind = \"udp\"\nto = [\"127.0.0.1:9\"]\n"
+    );
     std::fs::write(&file, text).expect("written");
     let file = file.display().to_string();
     let arguments = [
@@ -47,6 +52,8 @@ fn check_config_says_what_could_never_run() {
                 "\"https://backup.example/one.opus\"",
                 "plain http only",
             ],
+            ["line 22: input.kind: ", "\"/five.opus\"", "command"],
+            ["line 25: forward.kind: ", "\"/six.opus\"", "rtp"],
         ] {
             let line = said.lines().find(|line| line.contains(words[0]));
             let line = line.unwrap_or_else(|| panic!("no {:?} in {said}", words[0]));

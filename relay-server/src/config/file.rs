@@ -103,7 +103,11 @@ pub fn parse_over(
     if let Some(found) = reader.list(table, "input", INPUT, input) {
         config.inputs = found;
     }
-    let forward = |forward: &Forward, _: &[Forward]| forward.check();
+    let inputs = config.inputs.clone();
+    let forward = |forward: &Forward, _: &[Forward]| {
+        forward.check()?;
+        forward.check_beside(&inputs)
+    };
     if let Some(found) = reader.list(table, "forward", FORWARD, forward) {
         config.forwards = found;
     }

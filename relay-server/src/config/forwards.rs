@@ -2,6 +2,7 @@
 
 use super::Secret;
 use super::input_keys::missing;
+use super::{Input, InputKind};
 use crate::remote::Destination;
 
 /// Where audio is passed on to.
@@ -85,5 +86,22 @@ impl Forward {
             },
             _ => Ok(()),
         }
+    }
+
+    /// Whether there is anything to copy among what `inputs` receive.
+    ///
+    /// # Errors
+    /// The key, and what would be right.
+    pub fn check_beside(&self, inputs: &[Input]) -> Result<(), (&'static str, String)> {
+        let copied = |input: &Input| input.kind == InputKind::Udp && input.mount == self.mount;
+        if self.kind != ForwardKind::Udp || inputs.iter().any(copied) {
+            return Ok(());
+        }
+        let why = format!(
+            "kind = \"udp\" copies the packets of an input of kind \"udp\", and mount {:?} has none; \
+             kind = \"rtp\" or \"icecast\" sends any mount",
+            self.mount
+        );
+        Err(("kind", why))
     }
 }

@@ -471,7 +471,10 @@ mod tests {
             "speech_url = \"\"\n".to_owned(),
             format!("{http}url = \"https://user:p@example.com/x\"\n"),
             format!("{push}url = \"icecast://source:p@example.com/x?a=b\"\n"),
-            format!("{copy}to = [\"[::1]:5004\", \"recorder.example:5004\"]\n"),
+            format!(
+                "{}to = [\"[::1]:5004\", \"recorder.example:5004\"]\n",
+                copy.replace("udp", "rtp")
+            ),
         ] {
             parse(&sound, &mut Config::default()).expect(&sound);
         }

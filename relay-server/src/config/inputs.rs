@@ -216,11 +216,20 @@ impl Input {
         Ok(())
     }
 
-    /// Whether none of `others` listens where it does.
+    /// Whether none of `others` listens where it does, or reads what it reads.
     ///
     /// # Errors
     /// The key, and who does.
     pub fn check_beside(&self, others: &[Self]) -> Result<(), (&'static str, String)> {
+        let is_stdin = |input: &&Self| input.kind == InputKind::Stdin;
+        if let Some(other) = others.iter().find(is_stdin).filter(|_| is_stdin(&self)) {
+            let why = format!(
+                "there is one standard input, and the input of mount {:?} reads it; \
+                 take kind = \"command\" for one of them",
+                other.mount
+            );
+            return Err(("kind", why));
+        }
         let all = others.iter().flat_map(|other| {
             let ports = other.ports().into_iter().flatten();
             ports.map(move |port| (other, port))

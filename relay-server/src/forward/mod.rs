@@ -224,11 +224,6 @@ pub(crate) fn start(
             let run = rtp::run(relay.clone(), forward.clone(), Fan::to(targets.clone()));
             tasks.push(tokio::spawn(run));
         }
-        ForwardKind::Udp if !driven => {
-            tracing::warn!(%mount,
-                "a forward of kind \"udp\" copies the packets of an input of kind \"udp\"; \
-                 this mount has none");
-        }
         _ => {}
     }
     relay
