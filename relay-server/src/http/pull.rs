@@ -312,4 +312,24 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn orders_for_audio_that_cannot_be_are_refused_before_anybody_is_asked() {
+        let ask = |more: &str| {
+            let body = format!("{{\"url\":\"http://x/\"{more}}}");
+            let order: Order = serde_json::from_str(&body).expect("an order");
+            order.ask().map(|(_, query)| query.len())
+        };
+        assert_eq!(ask(""), Ok(0));
+        assert_eq!(ask(r#","rate":16000"#), Ok(1));
+        assert_eq!(ask(r#","format":"mulaw","rate":8000"#), Ok(2));
+        for (more, part) in [
+            (r#","format":"f33""#, "f33"),
+            (r#","rate":1"#, "rate \"1\""),
+            (r#","channels":9"#, "channels \"9\""),
+        ] {
+            let why = ask(more).expect_err(more);
+            assert!(why.contains(part), "{more}: {why}");
+        }
+    }
 }

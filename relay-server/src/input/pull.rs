@@ -19,7 +19,7 @@ use super::packets::pause;
 use super::{Backoff, Status};
 use crate::config::{Input, Secret};
 use crate::ingest::feed::{self, Body, Feed, Refusal};
-use crate::ingest::media_type;
+use crate::ingest::media_type::{self, Declared};
 use crate::mount::{Mount, SourceInfo};
 use crate::server::Relay;
 pub(crate) use copy::Copy;
@@ -82,6 +82,10 @@ impl Order {
             self.channels
                 .map(|n| ("channels".to_owned(), n.to_string())),
         );
+        if !query.is_empty() {
+            // What is not said here comes from the upstream.
+            declared(Some("audio/pcm"), query.clone()).map_err(|why| why.0)?;
+        }
         Ok((ask, query))
     }
 }
@@ -153,26 +157,32 @@ pub(crate) async fn ask(ask: &Ask) -> Result<http::Response<Incoming>, Failure> 
     })
 }
 
+/// What an answer is, by its type and what the order says of it.
+fn declared(
+    kind: Option<&str>,
+    mut query: Vec<(String, String)>,
+) -> Result<Declared, media_type::Unsupported> {
+    let bare = kind.and_then(|kind| kind.split(';').next());
+    if bare.is_some_and(|bare| bare.trim().eq_ignore_ascii_case("audio/pcm")) {
+        // What speech services send under this name. The first that says something counts.
+        let usual = [("format", "s16le"), ("rate", "24000"), ("channels", "1")];
+        query.extend(usual.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+    media_type::declared(kind, &query)
+}
+
 /// A source on `mount` for a successful answer.
 pub(crate) fn enter(
     relay: &Arc<Relay>,
     mount: &str,
     settings: crate::config::Mount,
     head: &HeaderMap,
-    mut query: Vec<(String, String)>,
+    query: Vec<(String, String)>,
     protocol: &'static str,
     peer: String,
 ) -> Result<Feed, Failure> {
     let text = |name: &str| head.get(name).and_then(|value| value.to_str().ok());
-    let kind = text("content-type");
-    let bare = kind.map(|kind| kind.trim().to_ascii_lowercase());
-    if bare.as_deref() == Some("audio/pcm") && query.is_empty() {
-        // What speech services send under this name.
-        for (name, value) in [("format", "s16le"), ("rate", "24000"), ("channels", "1")] {
-            query.push((name.to_owned(), value.to_owned()));
-        }
-    }
-    let declared = media_type::declared(kind, &query)
+    let declared = declared(text("content-type"), query)
         .map_err(|why| Failure::new(format!("{peer} answered what is not audio: {why}")))?;
     let icy = |name: &str| text(&format!("icy-{name}")).unwrap_or_default().to_owned();
     let info = SourceInfo {
@@ -391,5 +401,42 @@ async fn unheard(mount: &Mount) {
         if mount.shared.stats.listeners.load(Ordering::Relaxed) > 0 {
             since = Instant::now();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use seamcast_media::pcm::SampleFormat;
+    use seamcast_media::wav::Format;
+
+    use super::*;
+
+    #[test]
+    fn pcm_is_what_is_said_of_it_and_else_the_usual() {
+        let query = |said: &[(&str, &str)]| -> Vec<(String, String)> {
+            let own = said.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned()));
+            own.collect()
+        };
+        for (kind, said, sample, sample_rate) in [
+            ("audio/pcm", &[][..], SampleFormat::S16le, 24_000),
+            ("Audio/PCM; rate=16000", &[], SampleFormat::S16le, 16_000),
+            ("audio/pcm", &[("rate", "8000")], SampleFormat::S16le, 8_000),
+            (
+                "audio/pcm",
+                &[("format", "f32le")],
+                SampleFormat::F32le,
+                24_000,
+            ),
+        ] {
+            let wanted = Format {
+                sample,
+                sample_rate,
+                channels: 1,
+            };
+            let found = declared(Some(kind), query(said));
+            assert_eq!(found, Ok(Declared::Pcm(wanted)), "{kind} {said:?}");
+        }
+        assert_eq!(declared(Some("audio/ogg"), query(&[])), Ok(Declared::Sniff));
+        assert!(declared(Some("audio/x-raw"), query(&[])).is_err());
     }
 }
