@@ -207,6 +207,8 @@ pub(crate) struct Upstream {
     pub(crate) copy: Option<Copy>,
     /// Why the body broke off.
     pub(crate) broke: Option<String>,
+    /// How long it may pause when it is only passed on.
+    patience: Duration,
 }
 
 impl Upstream {
@@ -224,6 +226,7 @@ impl Upstream {
             status,
             copy: None,
             broke: None,
+            patience: SILENCE,
         }
     }
 }
@@ -232,8 +235,9 @@ impl Upstream {
     /// The next piece for whoever asked; `None` when it does not come, and the
     /// rest will not: the answer is then cut short.
     pub(crate) async fn next_in_time(&mut self) -> Option<Body> {
+        let patience = self.patience;
         let next = feed::Source::next(self);
-        tokio::time::timeout(SILENCE, next).await.ok()
+        tokio::time::timeout(patience, next).await.ok()
     }
 }
 
@@ -406,8 +410,10 @@ async fn unheard(mount: &Mount) {
 
 #[cfg(test)]
 mod tests {
+    use http_body::Body as _;
     use seamcast_media::pcm::SampleFormat;
     use seamcast_media::wav::Format;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
@@ -438,5 +444,36 @@ mod tests {
         }
         assert_eq!(declared(Some("audio/ogg"), query(&[])), Ok(Declared::Sniff));
         assert!(declared(Some("audio/x-raw"), query(&[])).is_err());
+    }
+
+    /// Its caller must not wait for ever, nor take what came for all of it.
+    #[tokio::test]
+    async fn an_answer_that_stops_coming_is_cut_short() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a port");
+        let url = format!("http://{}/", listener.local_addr().expect("bound"));
+        let silent = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.expect("asked");
+            let _ = socket.read(&mut [0; 1000]).await;
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
+            socket.write_all(answer).await.expect("sent");
+            std::future::pending::<()>().await;
+        });
+        let asked = Ask::new(&url, "GET", Duration::from_secs(60)).expect("an address");
+        let answer = ask(&asked).await.expect("answered");
+        let mut upstream = Upstream::new(answer, None, Status::new("pull", "/m"));
+        let (copy, copied) = Copy::new();
+        upstream.copy = Some(copy);
+        assert!(
+            matches!(upstream.next_in_time().await, Some(Body::More(bytes)) if bytes == "half")
+        );
+        upstream.patience = Duration::from_millis(50);
+        assert!(upstream.next_in_time().await.is_none());
+        drop(upstream);
+        let mut copied = Box::pin(copied);
+        let mut frame = async || std::future::poll_fn(|cx| copied.as_mut().poll_frame(cx)).await;
+        assert!(frame().await.is_some_and(|piece| piece.is_ok()));
+        assert!(frame().await.is_some_and(|end| end.is_err()), "looks whole");
+        silent.abort();
     }
 }
