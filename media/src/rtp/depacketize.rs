@@ -130,9 +130,12 @@ impl Depacketizer {
             |(_, format)| Some(*format),
         );
         let Some(format) = format else {
-            return self.unusable(format!(
-                "rtp payload type {payload_type} is unknown; name it by an sdp file or payload_types"
-            ));
+            // RFC 3551 §6: the lower ones have a fixed meaning, such as G722 or MPA.
+            let remedy = match payload_type {
+                ..35 => "a codec that is not taken; send PCMU, PCMA, L16 or Opus",
+                _ => "unknown; name it by an sdp file or payload_types",
+            };
+            return self.unusable(format!("rtp payload type {payload_type} is {remedy}"));
         };
         let frames = match format {
             Format::Opus { .. } => match opus::packet_duration(payload) {
@@ -336,6 +339,19 @@ mod tests {
             panic!("{media:?}");
         };
         assert_eq!((last.start, last.duration), (Frames(2880), 960));
+    }
+
+    #[test]
+    fn a_codec_that_is_not_taken_is_not_asked_for() {
+        for (payload_type, remedy) in [(9, "not taken"), (14, "not taken"), (96, "sdp file")] {
+            let mut d = Depacketizer::new(Vec::new());
+            d.push(packet(payload_type, 0, &[0; 20]));
+            let said = d.poll();
+            assert!(
+                matches!(&said, Some(Media::Fault(why)) if why.contains(remedy)),
+                "{said:?}"
+            );
+        }
     }
 
     #[test]
