@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * Builds the npm package's files and the page into `dist/`. Expects the wasm
- * modules in `dist/player/` (`cargo xtask web` puts them there).
+ * modules in `dist/player/` (`cargo xtask wasm` puts them there).
  */
 import { build } from 'esbuild';
 import { cpSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -17,7 +17,7 @@ const player = join(dist, 'player');
 
 for (const name of ['dist/player/player.wasm', 'dist/player/player-nosimd.wasm']) {
   if (!existsSync(join(here, name))) {
-    console.error(`${name} is missing: run cargo xtask web, which builds it first`);
+    console.error(`${name} is missing: run cargo xtask wasm, which builds it first`);
     process.exit(1);
   }
 }
@@ -40,7 +40,7 @@ const apart = {
  * @param {string} name @param {string} text
  */
 async function write(name, text) {
-  const compress = { passes: 2, sequences: false, if_return: false, lhs_constants: false, collapse_vars: false, unsafe_arrows: true, unsafe_methods: true };
+  const compress = { passes: 2, sequences: false, if_return: false, lhs_constants: false, collapse_vars: false, unsafe_arrows: true, unsafe_methods: true, hoist_funs: true };
   const { code = '' } = await minify(text, { module: true, ecma: 2020, compress });
   writeFileSync(join(player, `${name}.js`), code);
 }

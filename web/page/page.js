@@ -295,14 +295,23 @@ function drawList() {
   }
 }
 
+/** The mount that the page's address names; a broken one names none. */
+function linked() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return '';
+  }
+}
+
 list.addEventListener('change', () => {
   const { mounts } = list;
   if (!mounts) return;
   el('relay').dataset.state = 'ok';
   say('relay-text', `Relay connected`);
   el('trouble').hidden = true;
-  const hash = decodeURIComponent(location.hash.slice(1));
-  const now = mounts.find((m) => m.name === (chosen?.name ?? hash)) ?? (chosen ? undefined : mounts.find((m) => m.live && m.codec.startsWith('Opus')) ?? mounts.find((m) => m.live) ?? mounts[0]);
+  const name = chosen?.name ?? linked();
+  const now = mounts.find((m) => m.name === name) ?? (chosen ? undefined : mounts.find((m) => m.live && m.codec.startsWith('Opus')) ?? mounts.find((m) => m.live) ?? mounts[0]);
   if (now && !chosen) {
     choose(now);
     show('idle', 'Ready', 'Nothing is loaded until you press play.');

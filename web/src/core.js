@@ -77,6 +77,8 @@ export class Core {
   /** @type {Sink | null | undefined} */
   #sink;
   #tell;
+  /** @type {(type: string, detail?: Record<string, unknown>) => void} */
+  emit;
   /** Bound of the latency, seconds. */
   #most;
   #appender = new Appender();
@@ -100,11 +102,15 @@ export class Core {
   #ranAt = -Infinity;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #soonTimer;
-  #told = { state: 0, report: 0, stalled: false, taken: 0 };
+  /** What was told: when, ms, that nothing comes, and how much was taken. */
+  #stateAt = 0;
+  #reportAt = 0;
+  #stalled = false;
+  #taken = 0;
 
   /** @param {Options} options @param {(type: string, detail?: any) => void} tell */
   constructor(options, tell) {
-    this.#tell = tell;
+    this.#tell = this.emit = tell;
     const { source, mode, latency, reconnect } = options;
     this.#most = latency[1];
     // At once: a socket handed over delivers from now on, and a new one takes its time as the module does.
@@ -112,7 +118,7 @@ export class Core {
       // Of the backlog that a mount gives otherwise, more than a live player may hold would only be skipped; chunks and what
       // lies between a block and its start come on top.
       const query = { mode, ...(mode === 'live' && latency[1] < BACKLOG && { burst: Math.max(latency[0], latency[1] / 2) }) };
-      this.#link = new Link(source, { query, backoff: reconnect === false ? null : new Backoff(reconnect) }, this.#host);
+      this.#link = new Link(source, { query, backoff: reconnect === false ? null : new Backoff(reconnect) }, this);
       this.#link.connect();
     }
     void this.#load(options);
@@ -124,7 +130,7 @@ export class Core {
     try {
       await load(wasmUrl);
     } catch (cause) {
-      this.#fail(/** @type {PlayerError} */ (cause));
+      this.fail(/** @type {PlayerError} */ (cause));
     }
     if (this.#stopped) return;
     const engine = /** @type {Engine} */ (this.#engine = make('engine', performance, mode === 'complete', ...latency));
@@ -138,25 +144,39 @@ export class Core {
     this.run();
   }
 
-  /** What the link asks of us. @type {import('./link.js').Host} */
-  #host = {
-    work: (work) => {
-      this.#safely(work);
-      this.run();
-    },
-    emit: (type, detail) => this.#tell(type, detail),
-    fail: (error) => this.#fail(error),
-    lost: (error) => {
-      // What has arrived is still played; the failure is told after it.
-      if (!this.#playing) this.#fail(error);
-      else {
-        this.#lateError = error;
-        this.#engine?.endOfStream(now());
-      }
-    },
-    duration: (seconds) => this.#tell('duration', { seconds }),
-    room: () => this.#appender.room(),
-  };
+  /* ── Asked by the link ───────────────────────────────────────────── */
+
+  /** Runs calls of the engine and then lets it act. @param {() => void} work */
+  work(work) {
+    this.#safely(work);
+    this.run();
+  }
+
+  /** Nothing more can be done. @param {PlayerError} error */
+  fail(error) {
+    if (this.#stopped) return;
+    this.stop();
+    this.#tell('fail', { error });
+  }
+
+  /** No more will come; what has arrived is still played, and the failure told after it. @param {PlayerError} error */
+  lost(error) {
+    if (!this.#playing) this.fail(error);
+    else {
+      this.#lateError = error;
+      this.#engine?.endOfStream(now());
+    }
+  }
+
+  /** @param {number} seconds */
+  duration(seconds) {
+    this.#tell('duration', { seconds });
+  }
+
+  /** Resolved when the engine, which is full, takes more. */
+  room() {
+    return this.#appender.room();
+  }
 
   /* ── Asked from outside ──────────────────────────────────────────── */
 
@@ -195,7 +215,7 @@ export class Core {
   seek(to) {
     const link = this.#link;
     if (!link) return;
-    this.#anew(to === 'live' ? link.session.seekable[1] : to, to !== 'live');
+    this.#anew(to === 'live' ? link.seekable[1] : to, to !== 'live');
     link.seek(to);
     this.run(true);
   }
@@ -246,16 +266,12 @@ export class Core {
   state(frame = this.#sink ? this.#sink.frame + this.#sink.shift : 0) {
     const at = frame - (this.#sink?.shift ?? 0);
     const engine = this.#engine;
+    const link = this.#link;
     const time = engine?.currentTime(at) ?? 0;
     return {
-      frame, time,
-      start: this.#playing ? this.#start : Infinity,
-      end: engine?.buffered(at) ?? 0,
-      framed: this.#link?.framed ?? false,
-      seekable: this.#link?.session.seekable ?? [0, 0],
-      age: this.#link?.age(time) ?? null,
-      received: this.#bytes,
-      stats: engine?.stats(at) ?? NOTHING.stats,
+      ...NOTHING, frame, time, received: this.#bytes, start: this.#playing ? this.#start : Infinity,
+      ...(engine && { end: engine.buffered(at), stats: engine.stats(at) }),
+      ...(link && { framed: link.framed, seekable: link.seekable, age: link.age(time) }),
     };
   }
 
@@ -270,19 +286,12 @@ export class Core {
     if (this.#wants) this.#engine?.play(now());
   }
 
-  /** @param {PlayerError} error */
-  #fail(error) {
-    if (this.#stopped) return;
-    this.stop();
-    this.#tell('fail', { error });
-  }
-
   /** A trap leaves the module unusable: it is a failure of ours and said as one. @param {() => void} work */
   #safely(work) {
     try {
       work();
     } catch (cause) {
-      this.#fail(failure(cause, 'decode', 'the engine failed'));
+      this.fail(failure(cause, 'decode', 'the engine failed'));
     }
   }
 
@@ -298,8 +307,8 @@ export class Core {
   #drain(engine) {
     this.#appender.drain(engine, now());
     const { taken } = this.#appender;
-    if (taken !== this.#told.taken && !engine.full()) {
-      this.#told.taken = taken;
+    if (taken !== this.#taken && !engine.full()) {
+      this.#taken = taken;
       this.#tell('taken', { taken });
     }
   }
@@ -338,8 +347,8 @@ export class Core {
     }
     this.#chores(engine);
     const t = now();
-    if (!tell && before === this.#playing && t - this.#told.state < TELL_MS) return;
-    this.#told.state = t;
+    if (!tell && before === this.#playing && t - this.#stateAt < TELL_MS) return;
+    this.#stateAt = t;
     this.#tell('state', this.state());
   }
 
@@ -368,7 +377,7 @@ export class Core {
         this.#playing = this.#wants = false;
         const error = this.#lateError ?? (!this.#format && this.#bytes ? this.#unplayable() : null);
         this.#tell('state', this.state());
-        if (error) return this.#fail(error);
+        if (error) return this.fail(error);
         break;
       }
       default:
@@ -389,22 +398,21 @@ export class Core {
     const link = this.#link;
     if (!link) return;
     const t = now();
-    const told = this.#told;
     const full = engine.full();
     const waits = !full && this.#wants;
     if (full && !this.#wants) link.park();
-    const due = t - told.report >= REPORT_MS;
+    const due = t - this.#reportAt >= REPORT_MS;
     if (due || (waits && link.state === 'parked')) {
       const { time, end, stats } = this.state();
       if (waits) link.unpark(end - time);
       if (due) {
-        told.report = t;
+        this.#reportAt = t;
         link.report(time, end - time, stats.underrunEvents);
       }
     }
     const late = link.state === 'open' && waits && t - link.lastArrival > STALLED_MS;
-    if (late && !told.stalled) this.#host.emit('stalled');
-    told.stalled = late;
-    if (!this.#format && this.#complaint && t - link.firstArrival > UNPLAYABLE_MS) this.#fail(this.#unplayable());
+    if (late && !this.#stalled) this.emit('stalled');
+    this.#stalled = late;
+    if (!this.#format && this.#complaint && t - link.firstArrival > UNPLAYABLE_MS) this.fail(this.#unplayable());
   }
 }

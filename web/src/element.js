@@ -1,6 +1,6 @@
 // @ts-check
 /** `<seamcast-player src="wss://…/live.opus" controls>`: a button, a line of text, a volume slider. */
-import { Player } from './index.js';
+import { Player, PlayerError } from './index.js';
 
 const CSS = `
 :host { display: inline-block; width: min(100%, 26rem); font: 15px/1.35 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;
@@ -76,14 +76,17 @@ export class SeamcastPlayerElement extends Base {
   /** @type {{play: HTMLElement, playIcon: Element, mute: HTMLElement, muteIcon: Element, title: HTMLElement, state: HTMLElement, volume: HTMLInputElement} | null} */
   #parts = null;
   #wanted = false;
+  /** What is wrong with `src`, if it is no address. @type {PlayerError | null} */
+  #wrong = null;
 
   /** The `Player` behind the element, made on first use from the attributes `mode` and `latency`. */
   get player() {
     if (this.#player) return this.#player;
-    const latency = this.getAttribute('latency');
+    const latency = parseFloat(this.getAttribute('latency') ?? '');
     const player = new Player({
       mode: this.getAttribute('mode') === 'complete' ? 'complete' : 'live',
-      latency: latency === null || latency === 'auto' ? 'auto' : Number(latency),
+      // What attributes cannot be is passed over, as in HTML.
+      latency: latency >= 0 && latency < Infinity ? latency : 'auto',
     });
     this.#player = player;
     for (const type of RELAYED) {
@@ -109,8 +112,10 @@ export class SeamcastPlayerElement extends Base {
   }
 
   play() {
+    const { player } = this;
+    if (this.#wrong) return Promise.reject(this.#wrong);
     this.#wanted = true;
-    return this.player.play();
+    return player.play();
   }
 
   pause() {
@@ -149,7 +154,15 @@ export class SeamcastPlayerElement extends Base {
 
   #load() {
     if (!this.#player) return;
-    this.#player.src = this.src;
+    this.#wrong = null;
+    try {
+      this.#player.src = this.src;
+    } catch (cause) {
+      this.#player.src = null;
+      const error = this.#wrong = new PlayerError('unreachable', /** @type {Error} */ (cause).message, { cause });
+      this.#show('error', { error });
+      this.dispatchEvent(Object.assign(new CustomEvent('error', { detail: { error } }), { error }));
+    }
     if (this.#wanted && this.src) this.#player.play().catch(() => {});
   }
 

@@ -63,6 +63,14 @@ export function describe(value) {
   return text.length > 40 ? text.slice(0, 40) + '…' : text;
 }
 
+/** What an argument cannot be. @param {string} what Says what it can. @param {unknown} value */
+export const wrong = (what, value) => new TypeError(`${what}, got ${describe(value)}`);
+
+/** Refuses what is no amount. @param {unknown} value @param {string} name @param {number} [most] */
+export function amount(value, name, most = Infinity) {
+  if (!(typeof value === 'number' && value >= 0 && value <= most)) throw wrong(`${name} takes a number from 0 to ${most}`, value);
+}
+
 /**
  * A view of any BufferSource; copies nothing.
  * @param {unknown} chunk
@@ -70,9 +78,7 @@ export function describe(value) {
  * @returns {Uint8Array}
  */
 export function toBytes(chunk, where) {
-  if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-  if (chunk instanceof ArrayBuffer || (typeof SharedArrayBuffer !== 'undefined' && chunk instanceof SharedArrayBuffer)) {
-    return new Uint8Array(/** @type {ArrayBuffer} */ (chunk));
-  }
-  throw new TypeError(`${where} takes a Uint8Array or another BufferSource, got ${describe(chunk)}`);
+  const { buffer = /** @type {ArrayBuffer} */ (chunk), byteOffset, byteLength } = Object(chunk);
+  if (byteLength >= 0) return new Uint8Array(buffer, byteOffset, byteLength);
+  throw wrong(`${where} takes a Uint8Array or another BufferSource`, chunk);
 }

@@ -187,6 +187,7 @@ export interface PlayerEventMap {
  * };
  */
 export class Player extends EventTarget {
+  /** @throws TypeError for an option that is none, saying which values it takes. */
   constructor(options?: PlayerOptions);
 
   /** Whether a media type can be played, answered like `HTMLMediaElement.canPlayType`. */
@@ -223,14 +224,16 @@ export class Player extends EventTarget {
   /** Stops, disconnects and frees everything. */
   close(): Promise<void>;
   /**
-   * Goes to a programme position in seconds, exact to the frame, or to the live edge.
-   * @throws NotSupportedError unless the source is a Seamcast mount over WebSocket.
+   * Goes to a programme position in seconds, exact to the frame, or to the live edge. Before the beginning is the beginning, and
+   * beyond the end the end.
+   * @throws NotSupportedError unless the source is a Seamcast mount over WebSocket; AbortError when another seek replaces it; TypeError
+   *   for what is no finite number.
    */
   seek(to: number | 'live'): Promise<void>;
   /** Barge-in: silence now, everything held is dropped. Says how much was heard since the last `flush()`. */
   flush(): { playedSeconds: number };
 
-  /** Programme position now audible, seconds. Setting it seeks. */
+  /** Programme position now audible, seconds. Setting it seeks; TypeError for what is no finite number. */
   currentTime: number;
   /** Seconds; `Infinity` for a programme in progress, `NaN` before `loadedmetadata`. */
   readonly duration: number;
@@ -241,7 +244,7 @@ export class Player extends EventTarget {
   /** 0 nothing, 1 metadata, 2 current, 3 future, 4 enough data, as in `HTMLMediaElement`. */
   readonly readyState: number;
   readonly error: PlayerError | null;
-  /** 0 to 1. */
+  /** 0 to 1; anything else throws IndexSizeError, and what is no number TypeError. */
   volume: number;
   muted: boolean;
   /** Always 1; setting anything else throws NotSupportedError. */

@@ -20,14 +20,6 @@ const PRE_ROLL = 0.1;
 /**
  * @typedef {import('./engine.js').Engine} Engine
  * @typedef {string | WebSocket | ReadableStream<Uint8Array>} Source
- *
- * @typedef {object} Host
- * @property {(work: () => void) => void} work Runs calls of the engine and then lets it act.
- * @property {(type: string, detail?: Record<string, unknown>) => void} emit
- * @property {(error: PlayerError) => void} fail Nothing more can be done.
- * @property {(error: PlayerError) => void} lost No more will come; what has arrived can still be played.
- * @property {(seconds: number) => void} duration
- * @property {() => Promise<void>} room Resolved when the engine, which is full, takes more.
  */
 
 export class Link {
@@ -44,6 +36,8 @@ export class Link {
   lastArrival = 0;
   /** Seeks not answered yet; what comes before the last answer belongs elsewhere. */
   seeking = 0;
+  /** Where the last of them goes. */
+  #aim = '';
   #ended = false;
   /** The newest chunk's. @type {import('./engine.js').Header} */
   #newest = [0, 0, 0];
@@ -74,7 +68,7 @@ export class Link {
   /**
    * @param {Source} source
    * @param {{query: Record<string, any>, backoff: import('./reconnect.js').Backoff | null}} options `query`: what a join asks for where the address does not.
-   * @param {Host} host
+   * @param {import('./core.js').Core} host
    */
   constructor(source, { query, backoff }, host) {
     this.#source = source;
@@ -95,14 +89,8 @@ export class Link {
   connect(from) {
     this.#disconnect();
     this.state = 'idle';
-    const handlers = {
-      open: (/** @type {boolean} */ framed, mute = false) => this.#opened(framed, mute),
-      bytes: (/** @type {Uint8Array} */ bytes) => this.#receive(bytes),
-      text: (/** @type {string} */ message) => this.#whenReady((engine) => this.#control(message, engine)),
-      close: (/** @type {import('./transport.js').Closed} */ closed) => this.#whenReady((engine) => this.#closed(closed, engine)),
-    };
     try {
-      this.#connection = typeof this.#source === 'string' ? open(this.#address(this.#source, from), handlers, this.#dialect) : attach(this.#source, handlers);
+      this.#connection = typeof this.#source === 'string' ? open(this.#address(this.#source, from), this, this.#dialect) : attach(this.#source, this);
     } catch (cause) {
       this.#host.fail(failure(cause, 'unreachable', 'cannot connect'));
     }
@@ -140,8 +128,8 @@ export class Link {
 
   /* ── What comes ──────────────────────────────────────────────────── */
 
-  /** @param {boolean} framed @param {boolean} mute */
-  #opened(framed, mute) {
+  /** @param {boolean} framed */
+  opened(framed, mute = false) {
     this.state = 'open';
     this.framed = this.#dialect = framed;
     this.#mute = mute;
@@ -150,7 +138,7 @@ export class Link {
   }
 
   /** @param {Uint8Array} bytes @returns {void | Promise<void>} */
-  #receive(bytes) {
+  bytes(bytes) {
     const at = now();
     this.received += bytes.length;
     this.firstArrival ||= at;
@@ -189,6 +177,16 @@ export class Link {
     this.#host.emit('reconnected', { recovered: this.#recovered });
   }
 
+  /** @param {string} message */
+  text(message) {
+    this.#whenReady((engine) => this.#control(message, engine));
+  }
+
+  /** @param {import('./transport.js').Closed} closed */
+  closed(closed) {
+    this.#whenReady((engine) => this.#closed(closed, engine));
+  }
+
   /** @param {string} message @param {Engine} engine */
   #control(message, engine) {
     if (!this.framed) return; // Text from a plain server is no media and no error of ours.
@@ -217,6 +215,8 @@ export class Link {
         else if (said.reason === 'seek') this.seeking -= 1;
         break;
       case 'end': {
+        // The seek came too late to be heard.
+        if (this.seeking) return this.connect(this.#aim);
         const seconds = number(said.media_time);
         this.#host.duration(seconds);
         engine.setDuration(seconds);
@@ -243,6 +243,7 @@ export class Link {
   #end(engine) {
     if (this.#ended) return;
     this.#ended = true;
+    this.session.live = false;
     this.#host.work(() => engine.endOfStream(now()));
   }
 
@@ -277,14 +278,22 @@ export class Link {
 
   /* ── What is asked ───────────────────────────────────────────────── */
 
+  /** Programme positions that can be joined, seconds: of one in progress up to where the relay's clock says that it is. @returns {[number, number]} */
+  get seekable() {
+    const { seekable: [first, last], live } = this.session;
+    return [first, live ? Math.max(last, this.age(0) ?? 0) : last];
+  }
+
   /** @param {number | 'live'} to */
   seek(to) {
     const from = to === 'live' ? to : Math.max(0, to - PRE_ROLL).toFixed(3);
-    this.#ended = false;
-    if (this.state === 'open' && !this.#mute) {
+    // A relay that has said everything hears nothing more.
+    if (this.state === 'open' && !this.#mute && !this.#ended) {
       this.seeking += 1;
+      this.#aim = from;
       this.#send('seek', { from });
     } else this.connect(from);
+    this.#ended = false;
   }
 
   /** Leaves a connection of which nothing is wanted for now: it is joined again at the same chunk. */

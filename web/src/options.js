@@ -1,16 +1,19 @@
 // @ts-check
 /** What a `Player` is given, checked. */
-import { describe } from './errors.js';
+import { amount, wrong } from './errors.js';
 import { Backoff } from './reconnect.js';
 
 /** @typedef {import('./index.js').PlayerOptions} PlayerOptions */
 
+/** What each takes; the first by default. */
+const CHOICES = { mode: ['live', 'complete'], output: ['auto', 'worklet', 'buffers'], thread: ['auto', 'worker', 'main'], preload: ['none', 'auto'] };
+
 /** @param {PlayerOptions['latency']} latency @returns {[min: number, max: number]} */
 function bounds(latency = 'auto') {
   if (latency === 'auto') return [0, Infinity];
-  const { min = 0, max = Infinity } = typeof latency === 'number' ? { min: latency, max: latency } : latency;
-  if (typeof latency === 'string' || !(min >= 0 && max >= min)) {
-    throw new TypeError(`latency takes 'auto', seconds, or {min, max} with 0 <= min <= max, got ${JSON.stringify(latency)}`);
+  const { min = 0, max = Infinity } = typeof latency === 'object' && latency || { min: latency, max: latency };
+  if (!(Number.isFinite(min) && min >= 0 && max >= min)) {
+    throw wrong("latency takes 'auto', seconds, or {min, max} with 0 <= min <= max", latency);
   }
   return [min, max];
 }
@@ -18,10 +21,20 @@ function bounds(latency = 'auto') {
 /** With what was left out; says here what is wrong with them rather than later. @param {PlayerOptions} options */
 export function checked(options) {
   const { mode = 'live', stretch = 0, reconnect, preload, wasmUrl } = options;
-  if (mode !== 'live' && mode !== 'complete') throw new TypeError(`mode takes 'live' or 'complete', got ${describe(mode)}`);
-  if (!(stretch >= 0 && stretch <= 0.05)) throw new TypeError(`stretch takes 0 to 0.05, got ${describe(stretch)}`);
+  for (const [name, choices] of Object.entries(CHOICES)) {
+    const choice = options[/** @type {'mode'} */ (name)];
+    if (choice !== undefined && !choices.includes(choice)) throw wrong(`${name} takes '${choices.join("' or '")}'`, choice);
+  }
+  amount(stretch, 'stretch', 0.05);
   if (reconnect !== false) new Backoff(reconnect);
   return { mode, stretch, reconnect, preload, wasmUrl, latency: bounds(options.latency) };
+}
+
+/** A number as HTML's attributes take it. @param {unknown} value @param {string} [what] Says which. */
+export function finite(value, what = 'a position takes seconds') {
+  const number = Number(value);
+  if (!Number.isFinite(number)) throw wrong(what, value);
+  return number;
 }
 
 /** As the page means it. @param {string | URL} url */
@@ -33,7 +46,7 @@ export function address(url) {
   try {
     full = absolute(url);
   } catch { /* said below */ }
-  if (!/^(ws|http)s?:/.test(full)) throw new TypeError(`src takes a ws, wss, http or https address or null, got ${describe(url)}`);
+  if (!/^(ws|http)s?:/.test(full)) throw wrong('src takes a ws, wss, http or https address or null', url);
   return full;
 }
 
@@ -41,7 +54,7 @@ export function address(url) {
 export function isSocket(source) {
   const socket = typeof WebSocket !== 'undefined' && source instanceof WebSocket;
   if (!socket && !(source instanceof ReadableStream)) {
-    throw new TypeError(`srcObject takes a WebSocket, a ReadableStream of bytes or null, got ${describe(source)}`);
+    throw wrong('srcObject takes a WebSocket, a ReadableStream of bytes or null', source);
   }
   return socket;
 }

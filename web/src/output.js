@@ -3,10 +3,11 @@
  * Where sound leaves: a Web Audio context and the player's node in it. Blocks come from a
  * worklet, or are scheduled here as AudioBufferSourceNodes on whole frames.
  */
-import { Clock, now } from './clock.js';
+import { now } from './clock.js';
 import { PlayerError } from './errors.js';
 import { inFirefox } from './firefox.js';
 import { memory as share } from './memory.js';
+import { Sink } from './sink.js';
 
 /** Time constant of volume changes, seconds: short enough to feel immediate, long enough not to click. */
 const FADE = 0.012;
@@ -37,14 +38,9 @@ export const hasWorklet = () => typeof AudioWorkletNode !== 'undefined';
 /** Whether memory can be shared with one. */
 export const hasMemory = () => globalThis.crossOriginIsolated === true && typeof SharedArrayBuffer !== 'undefined';
 
-export class Output {
-  /** The first decode lies between reading the clock and a block's start, and some clocks are read late. */
-  lead = 0.05;
+export class Output extends Sink {
   /** What a blocked main thread survives. Costs no latency. */
   horizon = 3;
-  shift = 0;
-  starved = 0;
-  #clock = new Clock();
   /** @type {Promise<void> | false | undefined} */
   #settled;
   /** What may still be cancelled. @type {{node: AudioBufferSourceNode, at: number, end: number}[]} */
@@ -60,13 +56,14 @@ export class Output {
 
   /** @param {AudioContext} [context] The host's; without one the output makes, resumes and closes its own. */
   constructor(context) {
+    super();
     if (!context && !hasWebAudio()) throw new PlayerError('no_audio', 'AudioContext is missing');
     this.owned = !context;
     this.context = context ?? new AudioContext();
     this.rate = this.context.sampleRate;
     this.channels = Math.max(1, this.context.destination.channelCount);
     // Where every context begins, whatever it says of its state.
-    this.#clock.at(0, false);
+    this.clock.at(0, false);
     /** @type {GainNode} */
     this.node = new GainNode(this.context);
     this.node.connect(this.context.destination);
@@ -82,11 +79,6 @@ export class Output {
   /** The context's last reading, in frames. */
   get reached() {
     return Math.round(this.context.currentTime * this.rate);
-  }
-
-  /** The context's present frame. */
-  get frame() {
-    return Math.round(this.#clock.at(this.context.currentTime * 1000, this.runs) * this.rate / 1000);
   }
 
   /** The frame at which a cut made now can take place. */

@@ -4,16 +4,15 @@ import { now } from './clock.js';
 import { Core, NOTHING } from './core.js';
 import { Credit } from './credit.js';
 import { defer } from './defer.js';
-import { describe, domError, failure, toBytes } from './errors.js';
-import { absolute, address, checked, isSocket } from './options.js';
-import { Ranges } from './ranges.js';
+import { domError, failure, toBytes } from './errors.js';
+import { absolute, address, checked, finite, isSocket } from './options.js';
+import { ranges } from './ranges.js';
 import { Remote } from './remote.js';
 import { Stage } from './stage.js';
 import { canPlayType, isSupported } from './support.js';
 import { tagsOf } from './tags.js';
 
 const TIMEUPDATE_MS = 250;
-const BLOCKED = 'the browser blocks audio before a user gesture: call unlock() or play() in a click or key handler';
 
 export class Player extends EventTarget {
   #options;
@@ -86,7 +85,8 @@ export class Player extends EventTarget {
   /** @param {BufferSource} chunk @returns {Promise<void>} */
   async append(chunk) {
     const bytes = toBytes(chunk, 'append');
-    if (this.#source) throw domError('append() while a source is set: set src and srcObject to null first', 'InvalidStateError');
+    this.#pushes('append');
+    if (this.#error) this.#setSource(null);
     const at = this.#credit.use(bytes.length);
     const anew = this.#inputEnded || this.#ended;
     this.#inputEnded = this.#ended = false;
@@ -100,7 +100,7 @@ export class Player extends EventTarget {
   }
 
   endOfStream() {
-    if (this.#source) throw domError('endOfStream() belongs to append(); a source ends by itself', 'InvalidStateError');
+    this.#pushes('endOfStream');
     this.#inputEnded = true;
     this.#starting?.then((core) => core.call('end'), () => {});
   }
@@ -108,15 +108,12 @@ export class Player extends EventTarget {
   /* ── Playback ────────────────────────────────────────────────────── */
 
   async unlock() {
-    if (!(await this.#stage.open().resume(true))) {
-      this.#emit('unlockrequired');
-      throw domError(BLOCKED, 'NotAllowedError');
-    }
+    if (!(await this.#stage.open().resume(true))) throw this.#blocked();
   }
 
   play() {
     // A failed or finished load starts over, as an element's does.
-    if (this.#error || (this.#ended && this.src !== null)) this.#setSource(this.#source);
+    if (this.#error || (this.#ended && this.#source)) this.#setSource(this.#source);
     this.#play ??= defer();
     const { promise } = this.#play;
     if (this.#paused) {
@@ -130,20 +127,24 @@ export class Player extends EventTarget {
     return promise;
   }
 
+  #blocked() {
+    this.#emit('unlockrequired');
+    return domError('the browser blocks audio before a user gesture: call unlock() or play() in a click or key handler', 'NotAllowedError');
+  }
+
   async #begin() {
     const generation = this.#load;
     try {
-      const [core, allowed] = await Promise.all([this.#prepare(), this.#stage.output?.resume()]);
+      const [core, allowed] = await Promise.all([this.#prepare(), this.#output?.resume()]);
       if (generation !== this.#load || this.#paused) return;
       if (!allowed) {
         this.#paused = true;
-        this.#emit('unlockrequired');
-        this.#settlePlay(domError(BLOCKED, 'NotAllowedError'));
+        this.#settlePlay(this.#blocked());
         this.#emit('pause');
         return;
       }
       // Where no worklet came after all, the clock has not been watched.
-      if (core instanceof Core) await this.#stage.output?.settled();
+      if (core instanceof Core) await this.#output?.settled();
       if (this.#inputEnded) core.call('end');
       core.call('play');
     } catch (cause) {
@@ -154,8 +155,8 @@ export class Player extends EventTarget {
   pause() {
     if (this.#paused) return;
     this.#paused = true;
-    if (this.#core && this.#stage.output) {
-      const { cut } = this.#stage.output;
+    if (this.#core && this.#output) {
+      const { cut } = this.#output;
       this.#held = this.#state(cut).time;
       this.#core.call('pause', cut);
     }
@@ -167,16 +168,16 @@ export class Player extends EventTarget {
 
   /** @param {number | 'live'} to */
   async seek(to) {
-    if (to !== 'live' && !(to >= 0 && Number.isFinite(to))) {
-      throw new TypeError(`seek takes seconds from 0 up or 'live', got ${describe(to)}`);
-    }
-    const { framed, seekable } = this.#state();
+    const seconds = to === 'live' ? Infinity : finite(to);
+    const { framed, seekable: [, last] } = this.#state();
+    if (this.#error) throw this.#error;
     if (!framed) throw domError("this source cannot seek: use a Seamcast mount's ws or wss address", 'NotSupportedError');
     this.#seek?.reject(domError('another seek replaced this one', 'AbortError'));
     const done = this.#seek = defer();
     this.#ended = this.#playing = false;
-    this.#held = to === 'live' ? seekable[1] : to;
-    this.#core?.call('seek', to);
+    // What a mount has recorded begins before what it holds.
+    this.#held = Math.min(Math.max(seconds, 0), last);
+    this.#core?.call('seek', to === 'live' ? to : this.#held);
     this.#emit('seeking');
     if (!this.#paused) {
       this.#emit('waiting');
@@ -186,7 +187,7 @@ export class Player extends EventTarget {
   }
 
   flush() {
-    const frame = this.#stage.output?.cut ?? 0;
+    const frame = this.#output?.cut ?? 0;
     const total = this.#state(frame).stats.totalDuration;
     const playedSeconds = total - this.#flushed;
     this.#flushed = total;
@@ -209,9 +210,8 @@ export class Player extends EventTarget {
   }
 
   set currentTime(seconds) {
-    this.seek(seconds).catch((e) => {
-      if (e instanceof TypeError) throw e;
-    });
+    // Where nothing can be sought nothing is, as in HTML.
+    this.seek(finite(seconds)).catch(() => {});
   }
 
   get duration() {
@@ -220,12 +220,12 @@ export class Player extends EventTarget {
 
   get buffered() {
     const { time, end } = this.#state();
-    return new Ranges([[time, end]]);
+    return ranges([[time, end]]);
   }
 
   get seekable() {
     const { framed, seekable } = this.#state();
-    return new Ranges(framed ? [seekable] : []);
+    return ranges(framed ? [seekable] : []);
   }
 
   get paused() {
@@ -249,9 +249,10 @@ export class Player extends EventTarget {
   }
 
   set volume(value) {
-    if (!(value >= 0 && value <= 1)) throw domError(`volume takes 0 to 1, got ${String(value)}`, 'IndexSizeError');
-    if (value === this.#volume) return;
-    this.#volume = value;
+    const volume = finite(value, 'volume takes 0 to 1');
+    if (volume < 0 || volume > 1) throw domError(`volume takes 0 to 1, got ${volume}`, 'IndexSizeError');
+    if (volume === this.#volume) return;
+    this.#volume = volume;
     this.#applyGain();
     this.#emit('volumechange');
   }
@@ -272,11 +273,11 @@ export class Player extends EventTarget {
   }
 
   set playbackRate(value) {
-    if (value !== 1) throw domError(`playbackRate takes 1, got ${String(value)}`, 'NotSupportedError');
+    if (Number(value) !== 1) throw domError(`playbackRate takes 1, got ${value}`, 'NotSupportedError');
   }
 
   get sinkId() {
-    return /** @type {any} */ (this.#stage.output?.context)?.sinkId ?? '';
+    return /** @type {any} */ (this.#output?.context)?.sinkId ?? '';
   }
 
   /** @param {string} id */
@@ -295,8 +296,8 @@ export class Player extends EventTarget {
   }
 
   get latency() {
-    const { time, end, age } = this.#state(this.#stage.output?.frame);
-    return (this.#stage.output?.delay ?? 0) + Math.max(0, age ?? end - time);
+    const { time, end, age } = this.#state(this.#output?.frame);
+    return (this.#output?.delay ?? 0) + Math.max(0, age ?? end - time);
   }
 
   get targetLatency() {
@@ -309,12 +310,16 @@ export class Player extends EventTarget {
     const remote = this.#core instanceof Remote;
     return {
       ...stats,
-      bufferDepth: end - time, bytesReceived: received, outputLatency: this.#stage.output?.delay ?? 0,
+      bufferDepth: end - time, bytesReceived: received, outputLatency: this.#output?.delay ?? 0,
       output: remote ? 'worklet' : 'buffers', thread: remote ? 'worker' : 'main',
     };
   }
 
   /* ── Inside ──────────────────────────────────────────────────────── */
+
+  get #output() {
+    return this.#stage.output;
+  }
 
   /** Fields are on the event and in `detail`. @param {string} type @param {Record<string, unknown>} [detail] */
   #emit(type, detail) {
@@ -322,18 +327,23 @@ export class Player extends EventTarget {
   }
 
   /** @returns {import('./core.js').State} */
-  #state(frame = this.#stage.output?.heard ?? 0) {
+  #state(frame = this.#output?.heard ?? 0) {
     return this.#core?.state(frame) ?? NOTHING;
   }
 
   #onContext() {
-    const context = this.#stage.output?.context;
+    const context = this.#output?.context;
     const runs = context?.state === 'running';
     this.#core?.call('running', runs);
     if (this.#paused || runs) return;
     // A call or an alarm on iOS, elsewhere the device going away.
     this.#emit('interrupted');
     void context?.resume().catch(() => {});
+  }
+
+  /** @param {string} call One that gives what otherwise a source does. */
+  #pushes(call) {
+    if (this.#source) throw domError(`${call}() while a source is set: set src and srcObject to null first`, 'InvalidStateError');
   }
 
   #applyGain() {
@@ -468,6 +478,8 @@ export class Player extends EventTarget {
   #finish() {
     this.#playing = false;
     this.#ended = true;
+    // Whoever sought the end is there.
+    this.#seeked();
     // What is on its way to the ear, too.
     this.#held = this.#state(Infinity).time;
     if (!Number.isFinite(this.#duration)) this.#setDuration(this.#held);
@@ -486,7 +498,7 @@ export class Player extends EventTarget {
   }
 
   #watch() {
-    const { output } = this.#stage;
+    const output = this.#output;
     const t = now();
     if (this.#playing && t - this.#toldTime >= TIMEUPDATE_MS) {
       this.#toldTime = t;
@@ -496,7 +508,7 @@ export class Player extends EventTarget {
     // The device behind the context is gone for good (sleep, unplugged): a new context goes on where the old one stood.
     const core = this.#core;
     this.#emit('interrupted');
-    if (!core || core !== this.#core || output !== this.#stage.output) return;
+    if (!core || core !== this.#core || output !== this.#output) return;
     void this.#stage.close().catch(() => {});
     this.#stage.attach(core);
   }

@@ -1,30 +1,14 @@
 // @ts-check
 import { domError } from './errors.js';
 
-/** A `TimeRanges` of our own: the platform's has no constructor. */
-export class Ranges {
-  #list;
-
-  /** @param {[number, number][]} list */
-  constructor(list) {
-    this.#list = list.filter(([start, end]) => end > start);
-    this.length = this.#list.length;
-  }
-
-  /** @param {number} index */
-  start(index) {
-    return this.#at(index)[0];
-  }
-
-  /** @param {number} index */
-  end(index) {
-    return this.#at(index)[1];
-  }
-
-  /** @param {number} index */
-  #at(index) {
-    const range = this.#list[index];
-    if (!range) throw domError(`range ${index} of ${this.length}; check length first`, 'IndexSizeError');
-    return range;
-  }
+/** A `TimeRanges` of our own: the platform's has no constructor. @param {[start: number, end: number][]} list @returns {TimeRanges} */
+export function ranges(list) {
+  const some = list.filter(([start, end]) => end > start);
+  const { length } = some;
+  /** @param {0 | 1} side @returns {(index: number) => number} */
+  const bound = (side) => (index) => {
+    if (!some[index]) throw domError(`range ${index} of ${length}; check length first`, 'IndexSizeError');
+    return some[index][side];
+  };
+  return { length, start: bound(0), end: bound(1) };
 }

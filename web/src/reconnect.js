@@ -1,6 +1,6 @@
 // @ts-check
 /** When to try again. Pure: the random source is an argument and no clock is read. */
-import { describe } from './errors.js';
+import { amount } from './errors.js';
 
 /** Shorter waits would hammer a relay that is restarting. */
 const FLOOR_MS = 50;
@@ -19,11 +19,7 @@ export class Backoff {
    * @param {() => number} [random]
    */
   constructor({ baseDelay = 500, maxDelay = 15_000, maxAttempts = Infinity } = {}, random = Math.random) {
-    for (const [name, value] of Object.entries({ baseDelay, maxDelay, maxAttempts })) {
-      if (typeof value !== 'number' || !(value >= 0)) {
-        throw new TypeError(`reconnect.${name} takes a number from 0 up, got ${describe(value)}`);
-      }
-    }
+    for (const [name, value] of Object.entries({ baseDelay, maxDelay, maxAttempts })) amount(value, `reconnect.${name}`);
     this.#base = baseDelay;
     this.#max = maxDelay;
     this.#limit = maxAttempts;

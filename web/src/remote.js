@@ -57,9 +57,9 @@ export class Remote {
     worker.onmessage = ({ data: [from, type, detail] }) => {
       if (from !== load) return;
       if (type === 'state') this.#last = detail;
-      for (const key of ['error', 'cause']) {
-        const error = detail?.[key];
-        if (error) detail[key] = new PlayerError(error.reason, error.detail, error);
+      for (const key in detail) {
+        const error = detail[key];
+        if (error?.remedy) detail[key] = new PlayerError(error.reason, error.detail, error);
       }
       tell(type, detail);
     };

@@ -2,18 +2,13 @@
 /** The engine's side of the worklet: blocks go through shared memory, or through a port where there is none. */
 import { Clock } from './clock.js';
 import { ANEW, BLOCK, CANCEL, COMMANDS, DONE } from './memory.js';
+import { Sink } from './sink.js';
 
 const QUANTUM = 128;
 
 /** @typedef {{rate: number, channels: number, port: MessagePort, memory: import('./memory.js').Memory | null, runs: boolean}} Way */
 
-export class Ring {
-  lead = 0.05;
-  /** Frames by which the context's clock is ahead of ours: it went on while blocks were late. */
-  shift = 0;
-  /** Those of them amid a programme. */
-  starved = 0;
-  #clock = new Clock();
+export class Ring extends Sink {
   /** What the reader last told, in our frames. */
   reached = 0;
   #written = 0;
@@ -25,6 +20,7 @@ export class Ring {
 
   /** @param {Way} way */
   constructor({ rate, channels, port, memory, runs }) {
+    super();
     this.rate = rate;
     this.channels = channels;
     this.runs = runs;
@@ -37,11 +33,10 @@ export class Ring {
 
   /** @param {number} reached @param {number} shift @param {number} starved */
   #told(reached, shift, starved) {
-    this.starved = starved;
+    const { shift: before } = this;
+    Object.assign(this, { reached, shift, starved });
     // Once it has waited, what was observed of it before is too early.
-    if (shift !== this.shift) this.#clock = new Clock();
-    this.reached = reached;
-    this.shift = shift;
+    if (shift !== before) this.clock = new Clock();
   }
 
   get frame() {
@@ -53,7 +48,7 @@ export class Ring {
       // Nothing to be guessed: what is rendered next.
       return this.reached;
     }
-    return Math.round(this.#clock.at(this.reached / this.rate * 1000, this.runs) * this.rate / 1000);
+    return super.frame;
   }
 
   /** @param {import('./engine.js').Engine} engine */

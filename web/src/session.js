@@ -4,7 +4,7 @@
  * position and notices out. Pure: no socket, no clock. `protocol/README.md`
  * documents every message.
  */
-import { PlayerError } from './errors.js';
+import { failure } from './errors.js';
 
 export const SUBPROTOCOL = 'seamcast.v1';
 
@@ -19,15 +19,17 @@ export class Session {
   #epoch = null;
   /** Sequence number of the first chunk not yet received. @type {number | null} */
   #next = null;
-  /** Programme positions that can be joined, seconds. @type {[number, number]} */
+  /** Programme positions that can be joined, seconds, as far as told. @type {[number, number]} */
   seekable = [0, 0];
+  /** Whether it goes on, as told. @type {unknown} */
+  live = false;
   /** Relay's clock minus ours, ms; null until measured. @type {number | null} */
   clockOffset = null;
   #bestRoundTrip = Infinity;
 
   /** The join point that continues byte for byte, or null before the first `welcome`. */
   get resumePoint() {
-    return this.#epoch === null || this.#next === null ? null : `${this.#epoch}:${this.#next}`;
+    return this.#epoch && `${this.#epoch}:${this.#next}`;
   }
 
   /**
@@ -42,7 +44,7 @@ export class Session {
       m = JSON.parse(message);
       if (m?.type === 'config') m.headers = Uint8Array.from(atob(text(m.headers)), (c) => c.charCodeAt(0));
     } catch (cause) {
-      throw new PlayerError('bad_message', `control message of ${message.length} characters is broken`, { cause });
+      throw failure(cause, 'bad_message', `control message of ${message.length} characters is broken`);
     }
     switch (m?.type) {
       case 'welcome':
@@ -50,6 +52,7 @@ export class Session {
         this.#epoch = text(m.epoch);
         this.#next = number(m.from);
         this.seekable = [number(m.seekable?.[0]), number(m.seekable?.[1])];
+        this.live = m.live;
         // A first guess, half a round trip off at most; `time` refines it.
         if (this.#bestRoundTrip === Infinity && m.server_time) this.clockOffset = number(m.server_time) - now;
         break;

@@ -5,12 +5,12 @@ import { hasSimd } from './wasm.js';
 
 /** @param {string} type @returns {'' | 'maybe' | 'probably'} */
 export function canPlayType(type) {
-  const text = String(type).toLowerCase().trim();
-  const [kind] = text.split(/[\s;]/);
+  const text = String(type).toLowerCase();
+  const kind = /^\s*(?:audio|application)\/(?:x-)?(mp3|mpeg3?|ogg|opus)\s*(?:;|$)/.exec(text)?.[1];
   const codecs = /codecs\s*=\s*"?([^";]*)/.exec(text)?.[1].trim();
-  if (/^audio\/(mpeg|mp3|x-mp3|mpeg3)$/.test(kind)) return !codecs || codecs === 'mp3' ? 'probably' : '';
-  if (/^((audio|application)\/(x-)?ogg|audio\/opus)$/.test(kind)) return codecs ? (codecs === 'opus' ? 'probably' : '') : 'maybe';
-  return '';
+  const own = kind?.[0] === 'm' ? 'mp3' : 'opus';
+  if (!kind || (codecs && codecs !== own)) return '';
+  return codecs || own === 'mp3' ? 'probably' : 'maybe';
 }
 
 export function isSupported() {

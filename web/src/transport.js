@@ -15,11 +15,11 @@ import { SUBPROTOCOL } from './session.js';
  * @property {boolean} worth Whether connecting again makes sense.
  *
  * @typedef {object} Handlers
- * @property {(framed: boolean, mute?: boolean) => void} open `framed`: `seamcast.v1` messages follow, otherwise plain stream bytes. `mute`: over
+ * @property {(framed: boolean, mute?: boolean) => void} opened `framed`: `seamcast.v1` messages follow, otherwise plain stream bytes. `mute`: over
  *   HTTP, where nothing can be sent.
  * @property {(bytes: Uint8Array) => void | Promise<void>} bytes A returned promise holds reading back, where the transport can.
  * @property {(message: string) => void} text
- * @property {(closed: Closed) => void} close Last call, exactly once unless `close()` was called.
+ * @property {(closed: Closed) => void} closed Last call, exactly once unless `close()` was called.
  *
  * @typedef {object} Connection
  * @property {(message: string) => void} send Ignored when nothing can be sent.
@@ -31,8 +31,8 @@ const FINAL = [1002, 1003, 1007, 1008, 1010];
 const CODE_ENDED = 4500;
 const CODE_NOT_FOUND = 4504;
 const CODE_NO_FORMAT = 4515;
-/** HTTP statuses after which trying again may help (RFC 9110 §15.5.9, §15.6; RFC 6585 §4). */
-const HTTP_RETRY = [408, 425, 429, 500, 502, 503, 504];
+/** HTTP statuses after which trying again may help (RFC 9110 §15.5.9; RFC 8470 §5.2; RFC 6585 §4), beside the server's own faults. */
+const HTTP_RETRY = [408, 425, 429];
 
 /** @type {Closed} */
 const AS_IT_SHOULD = { error: null, worth: false };
@@ -61,7 +61,7 @@ export function closedBySocket(code, reason, wasOpen) {
  */
 export function closedByStatus(status, url) {
   const missing = status === 404 || status === 410;
-  return closedBy(missing ? 'mount_not_found' : 'http_status', `the server answered ${status} for ${url}`, HTTP_RETRY.includes(status));
+  return closedBy(missing ? 'mount_not_found' : 'http_status', `the server answered ${status} for ${url}`, HTTP_RETRY.includes(status) || status >= 500);
 }
 
 /** What a mount answers a GET that accepts it with: the messages of `seamcast.v1` as they would come over a socket. */
@@ -109,7 +109,7 @@ function socket(ws, on, { url, plainNext = false } = {}) {
   let current = ws;
   const ready = () => {
     opened = true;
-    on.open(current.protocol === SUBPROTOCOL);
+    on.opened(current.protocol === SUBPROTOCOL);
   };
   /** @param {number} code @param {string} reason */
   const closed = async (code, reason) => {
@@ -126,7 +126,7 @@ function socket(ws, on, { url, plainNext = false } = {}) {
       }
     }
     stop.abort();
-    on.close(verdict ?? closedBySocket(code, reason, opened));
+    on.closed(verdict ?? closedBySocket(code, reason, opened));
   };
   /** @param {WebSocket} s */
   const listen = (s) => {
@@ -139,8 +139,8 @@ function socket(ws, on, { url, plainNext = false } = {}) {
     s.addEventListener('close', ({ code, reason }) => void closed(code, reason), { signal });
   };
   listen(ws);
-  if (ws.readyState === WebSocket.OPEN) queueMicrotask(() => signal.aborted || ready());
-  else if (ws.readyState > WebSocket.OPEN) queueMicrotask(() => signal.aborted || on.close(closedBySocket(1006, 'srcObject was closed already', false)));
+  // Open or closed already, of which it tells nobody any more.
+  if (ws.readyState) queueMicrotask(() => signal.aborted || (ws.readyState > WebSocket.OPEN ? on.closed(closedBySocket(1006, 'srcObject was closed already', false)) : ready()));
   return {
     send: (message) => void (current.readyState === WebSocket.OPEN && current.send(message)),
     close() {
@@ -172,14 +172,14 @@ async function whyRefused(url, signal) {
  */
 function reading(source, on, otherwise) {
   const abort = new AbortController();
-  pump(source, on, abort.signal, otherwise).catch((cause) => on.close({ error: failure(cause, 'unreachable', 'cannot connect'), worth: false }));
+  pump(source, on, abort.signal, otherwise).catch((cause) => on.closed({ error: failure(cause, 'unreachable', 'cannot connect'), worth: false }));
   return { send() {}, close: () => abort.abort() };
 }
 
 /** @param {string | ReadableStream<Uint8Array>} source @param {Handlers} on @param {AbortSignal} signal @param {() => void} [otherwise] */
 async function pump(source, on, signal, otherwise) {
   /** @param {Closed} closed */
-  const close = (closed) => void (signal.aborted || on.close(closed));
+  const close = (closed) => void (signal.aborted || on.closed(closed));
   const framed = Boolean(otherwise);
   /** @type {ReadableStreamDefaultReader<Uint8Array> | undefined} */
   let reader;
@@ -198,7 +198,7 @@ async function pump(source, on, signal, otherwise) {
       stream = body;
     }
     if (signal.aborted) return;
-    on.open(framed, framed);
+    on.opened(framed, framed);
     reader = stream.getReader();
     /** @type {Uint8Array} */
     let held = new Uint8Array();

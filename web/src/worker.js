@@ -19,7 +19,7 @@ let ring;
 
 /** Clones would lose what makes an error ours. @param {any} detail */
 const plain = (detail) => {
-  for (const key of ['error', 'cause']) if (detail?.[key] instanceof PlayerError) detail[key] = { ...detail[key] };
+  for (const key in detail) if (detail[key] instanceof PlayerError) detail[key] = { ...detail[key] };
   return detail;
 };
 

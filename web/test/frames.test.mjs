@@ -58,10 +58,10 @@ async function listening(answer, use) {
 const collect = (url, onBytes) => new Promise((resolve) => {
   const seen = { open: null, got: [] };
   open(url, {
-    open: (...how) => { seen.open = how; },
+    opened: (...how) => { seen.open = how; },
     bytes: (bytes) => { seen.got.push(bytes.length); return onBytes?.(bytes); },
     text: (text) => void seen.got.push(text),
-    close: (closed) => resolve({ ...seen, closed }),
+    closed: (closed) => resolve({ ...seen, closed }),
   });
 });
 
@@ -107,7 +107,7 @@ test('what is not taken is not read on', async () => {
     more();
   }, async (url) => {
     const seen = [];
-    const connection = open(url, { open() {}, text() {}, close() {}, bytes: (bytes) => { seen.push(bytes.length); return new Promise(() => {}); } });
+    const connection = open(url, { opened() {}, text() {}, closed() {}, bytes: (bytes) => { seen.push(bytes.length); return new Promise(() => {}); } });
     while (!seen.length) await new Promise((resolve) => { setTimeout(resolve, 5); });
     await new Promise((resolve) => { setTimeout(resolve, 100); });
     assert.deepEqual(seen, [60_000]);

@@ -38,16 +38,29 @@ test('a server may construct a player and ask what it can play', () => {
 test('wrong arguments are told what they are', async () => {
   const { Player } = await import('seamcast');
   assert.throws(() => new Player({ latency: /** @type {any} */ ('low') }), { name: 'TypeError', message: /latency takes 'auto', seconds/ });
-  assert.throws(() => new Player({ latency: { min: 2, max: 1 } }), TypeError);
-  assert.throws(() => new Player({ mode: /** @type {any} */ ('fast') }), /'live' or 'complete', got "fast"/);
+  for (const latency of [-1, NaN, Infinity, '1', true, null, { min: 2, max: 1 }, { min: '1' }, { max: NaN }]) {
+    assert.throws(() => new Player({ latency: /** @type {any} */ (latency) }), { name: 'TypeError', message: /latency takes 'auto', seconds/ }, `${latency}`);
+  }
+  for (const [name, choices] of Object.entries({ mode: "'live' or 'complete'", output: "'auto' or 'worklet' or 'buffers'", thread: "'auto' or 'worker' or 'main'", preload: "'none' or 'auto'" })) {
+    assert.throws(() => new Player({ [name]: 'fast' }), { name: 'TypeError', message: `${name} takes ${choices}, got "fast"` });
+    assert.ok(new Player({ [name]: undefined }));
+  }
   const player = new Player();
   assert.throws(() => { player.src = 'file:///x'; }, { name: 'TypeError', message: /got "file:\/\/\/x"/ });
   assert.throws(() => { player.srcObject = /** @type {any} */ ({}); }, { name: 'TypeError' });
   assert.throws(() => { player.volume = 2; }, { name: 'IndexSizeError' });
+  assert.throws(() => { player.volume = NaN; }, { name: 'TypeError', message: 'volume takes 0 to 1, got NaN' });
+  player.volume = /** @type {any} */ ('0.5');
+  assert.equal(player.volume, 0.5);
   assert.throws(() => { player.playbackRate = 2; }, { name: 'NotSupportedError' });
   await assert.rejects(player.append(/** @type {any} */ ('x')), { name: 'TypeError', message: /append takes a Uint8Array/ });
-  await assert.rejects(player.seek(-1), TypeError);
-  await assert.rejects(player.seek('live'), { name: 'NotSupportedError' });
+  for (const time of [NaN, Infinity, -Infinity, 'soon', undefined]) {
+    await assert.rejects(player.seek(/** @type {any} */ (time)), { name: 'TypeError', message: /a position takes seconds, got / });
+    assert.throws(() => { player.currentTime = /** @type {any} */ (time); }, { name: 'TypeError', message: /a position takes seconds, got / });
+  }
+  for (const time of [-1, 1e9, 'live']) await assert.rejects(player.seek(/** @type {any} */ (time)), { name: 'NotSupportedError' });
+  // As of an element without a source.
+  player.currentTime = 5;
   player.src = 'https://radio.example/a.mp3';
   await assert.rejects(player.append(new Uint8Array(1)), { name: 'InvalidStateError' });
   assert.throws(() => player.endOfStream(), { name: 'InvalidStateError' });

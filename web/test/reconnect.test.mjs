@@ -30,6 +30,6 @@ test('a delay the relay asks for is obeyed', () => {
 
 test('no option makes a player hammer a relay', () => {
   assert.equal(new Backoff({ baseDelay: 0 }).next(), 50);
-  assert.throws(() => new Backoff({ baseDelay: -1 }), { name: 'TypeError', message: /baseDelay takes a number from 0 up, got -1/ });
-  assert.throws(() => new Backoff(/** @type {any} */ ({ maxDelay: '5' })), /maxDelay takes a number from 0 up, got "5"/);
+  assert.throws(() => new Backoff({ baseDelay: -1 }), { name: 'TypeError', message: /baseDelay takes a number from 0 to Infinity, got -1/ });
+  assert.throws(() => new Backoff(/** @type {any} */ ({ maxDelay: '5' })), /maxDelay takes a number from 0 to Infinity, got "5"/);
 });

@@ -11,7 +11,7 @@ function recorder(onBytes = () => undefined) {
   const closed = new Promise((resolve) => { finish = resolve; });
   return {
     seen, closed,
-    handlers: { open: (framed) => seen.opens.push(framed), bytes: (b) => { seen.bytes.push(...b); return onBytes(b); }, text() {}, close: finish },
+    handlers: { opened: (framed) => seen.opens.push(framed), bytes: (b) => { seen.bytes.push(...b); return onBytes(b); }, text() {}, closed: finish },
   };
 }
 

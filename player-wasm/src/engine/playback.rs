@@ -88,6 +88,7 @@ impl Engine {
                 self.schedule.stop();
                 self.resume = output;
                 self.ended = true;
+                self.wants = false;
                 self.prebuffer.on_stopped(now);
                 self.events.push_back(Event::Ended);
             }
@@ -108,12 +109,14 @@ impl Engine {
         let decision = self.prebuffer.decide(now, playhead_ms, quiet);
         if !self.schedule.running() {
             // Nothing to play and nothing to come: over before it began.
-            if self.wants && !have && self.render.finished() && self.input.bytes > 0 {
+            let all = self.render.finished();
+            if all && !have && self.wants {
                 self.ended = true;
+                self.wants = false;
                 self.events.push_back(Event::Ended);
                 return;
             }
-            if decision == Decision::Start && have {
+            if all || decision == Decision::Start && have {
                 if !self.can_play {
                     self.can_play = true;
                     self.events.push_back(Event::CanPlay);

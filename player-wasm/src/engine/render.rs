@@ -207,6 +207,10 @@ impl Render {
                     Some(Queued::Event(event)) => self.feed(event),
                     Some(Queued::Jump(at)) => self.jump(at, pcm, timeline),
                     None if input.ended() => {
+                        // All of it lay before what was sought.
+                        if !self.rendered {
+                            timeline.pin(pcm.end(), self.media);
+                        }
                         self.drain(pcm);
                         self.finished = true;
                     }

@@ -370,6 +370,40 @@ export default [
     },
   },
   {
+    name: 'playing: a seek beyond either end goes there and is answered, playing or paused, also once the source has ended',
+    browsers: ['chromium', 'firefox'],
+    relay: true,
+    async run(tools) {
+      const relay = await tools.relay();
+      const page = await tools.page();
+      const copy = join(tools.folder, `${tools.browserName}-ends-${Date.now()}.opus`);
+      const program = relay.publish('/noise.opus', signal('noise', 3), 'opus', copy);
+      await relay.mounted('/noise.opus');
+      await sleep(1000);
+      await start(page, 'ends', { options: { mode: 'complete', latency: 0.3 } }, relay.ws('/noise.opus'));
+      const seek = (to) => page.run(async (to) => {
+        const { player } = bench.listening.ends;
+        const answer = player.seek(to).then(() => 'there', ({ name }) => name);
+        const late = bench.sleep(15_000).then(() => 'nothing');
+        const said = await Promise.race([answer, late]);
+        return { said, time: player.currentTime, edge: player.seekable.end(0), paused: player.paused, ended: player.ended };
+      }, to);
+      const before = await seek(-1);
+      assert.ok(before.said === 'there' && before.time < 1, JSON.stringify(before));
+      const live = await seek(1e300);
+      assert.ok(live.said === 'there' && Math.abs(live.time - live.edge) < 1.5, JSON.stringify(live));
+      await program.succeeded();
+      await wait(page, 'ends', 'ended', 60_000);
+      for (let n = 0; n < 2; n += 1) {
+        const over = await seek(1e9);
+        assert.ok(over.said === 'there' && over.paused && Math.abs(over.time - over.edge) < 0.01 && Math.abs(over.edge - 3) < 0.05, JSON.stringify(over));
+      }
+      const back = await seek(1);
+      assert.ok(back.said === 'there' && Math.abs(back.time - 1) < 0.01, JSON.stringify(back));
+      await finish(page, tools.site, 'ends');
+    },
+  },
+  {
     name: 'playing: volume and mute change without a click',
     async run(tools) {
       const page = await tools.page();

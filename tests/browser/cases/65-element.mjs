@@ -50,7 +50,7 @@ export default [
     name: 'element: shows what it plays, and how loud, whatever its page does',
     browsers: ['chromium'],
     async run(tools) {
-      const page = await tools.page();
+      const page = await tools.page(undefined, { tolerate: /nowhere:/ });
       const media = file(tools, 'noise', 'opus', { seconds: 20 });
       const seen = await page.run(async (url) => {
         await bench.import('/seamcast/player/element.js');
@@ -93,6 +93,15 @@ export default [
         await wait(50);
         document.body.append(element);
         seen.again = shown();
+        // What attributes cannot be is told by an event, as an element does it, and mended by another.
+        let error;
+        element.addEventListener('error', (event) => { ({ error } = event); });
+        element.setAttribute('latency', 'soon');
+        element.src = 'nowhere://x';
+        seen.wrong = [await element.play().then(() => 'plays', ({ reason }) => reason), error?.reason, shown().play, element.player.paused];
+        element.src = url;
+        await element.play();
+        seen.mended = shown().state;
         element.remove();
         await wait(50);
         return { ...seen, faults };
@@ -106,6 +115,8 @@ export default [
       assert.deepEqual([seen.hushed.muted, seen.hushed.level], ['true', 0.01]);
       assert.deepEqual([seen.nothing.state, seen.nothing.play, seen.nothing.title], ['Ready', 'Play', '']);
       assert.deepEqual([seen.again.state, seen.again.play], ['Ready', 'Play']);
+      assert.deepEqual(seen.wrong, ['unreachable', 'unreachable', 'Try again', true]);
+      assert.equal(seen.mended, 'Playing');
     },
   },
 ];
