@@ -4,15 +4,13 @@
 /** @typedef {import('./engine.js').Engine} Engine */
 
 export class Appender {
-  /** @type {Uint8Array[]} */
+  /** Null is the end of a stream. @type {(Uint8Array | null)[]} */
   #queue = [];
   /** Those who wait for room. @type {(() => void)[]} */
   #waiting = [];
   received = 0;
   /** Bytes given to the engine, or dropped. */
   taken = 0;
-  /** Whether `endOfStream()` was called and not yet passed on. */
-  ending = false;
 
   /** @returns {Promise<void>} Resolved when the engine has room. */
   room() {
@@ -25,22 +23,24 @@ export class Appender {
     this.#queue.push(bytes);
   }
 
+  end() {
+    this.#queue.push(null);
+  }
+
   /** Gives the engine what it has room for. @param {Engine} engine @param {number} now */
   drain(engine, now) {
-    for (let bytes; !engine.full() && (bytes = this.#queue.shift());) {
-      this.taken += bytes.length;
-      engine.pushBytes(now, bytes);
+    while (this.#queue.length && !engine.full()) {
+      const bytes = this.#queue.shift();
+      if (bytes) {
+        this.taken += bytes.length;
+        engine.pushBytes(now, bytes);
+      } else engine.endOfStream(now);
     }
     if (!engine.full()) for (const resolve of this.#waiting.splice(0)) resolve();
-    if (this.ending && !this.#queue.length) {
-      this.ending = false;
-      engine.endOfStream(now);
-    }
   }
 
   /** Forgets what is held; nobody is left waiting. */
   drop() {
-    this.ending = false;
     this.taken = this.received;
     this.#queue = [];
     for (const resolve of this.#waiting.splice(0)) resolve();

@@ -82,6 +82,8 @@ export class Core {
   /** Bound of the latency, seconds. */
   #most;
   #appender = new Appender();
+  /** Whether all was heard: what is appended next begins at 0. */
+  #over = false;
   #wants = false;
   #playing = false;
   #stopped = false;
@@ -229,20 +231,15 @@ export class Core {
     this.#sink?.finish(true);
   }
 
-  /** What is appended next is another stream. */
-  again() {
-    this.#appender.drop();
-    this.#anew(0);
-  }
-
   /** @param {Uint8Array | Uint8Array[]} pieces */
   append(pieces) {
+    if (this.#over) this.#anew(0);
     for (const bytes of [pieces].flat()) this.#appender.push(bytes);
     this.#soon();
   }
 
   end() {
-    this.#appender.ending = true;
+    this.#appender.end();
     this.run();
   }
 
@@ -279,7 +276,7 @@ export class Core {
 
   /** What comes next is another join. @param {number} seconds Where it lies, if it does not say. @param {boolean} [exact] Heard from there. */
   #anew(seconds, exact) {
-    this.#playing = false;
+    this.#playing = this.#over = false;
     this.#engine?.seek(now(), seconds, exact);
     this.#sink?.cancel();
     this.#sink?.finish(true);
@@ -375,6 +372,7 @@ export class Core {
         return;
       case 'ended': {
         this.#playing = this.#wants = false;
+        this.#over = true;
         const error = this.#lateError ?? (!this.#format && this.#bytes ? this.#unplayable() : null);
         this.#tell('state', this.state());
         if (error) return this.fail(error);

@@ -212,7 +212,10 @@ export class Player extends EventTarget {
    * @throws InvalidStateError while a source is set; QuotaExceededError when 64 MiB wait.
    */
   append(chunk: AllowSharedBufferSource): Promise<void>;
-  /** No more will be appended: the rest is played, then `ended`. */
+  /**
+   * A stream is complete: the rest is played, then `ended`. What is appended before that is another stream, which
+   * follows without a seam; what is appended after it begins at 0, and plays when `play()` is called.
+   */
   endOfStream(): void;
 
   /**

@@ -26,7 +26,7 @@ export class Player extends EventTarget {
 
   /** @type {import('./link.js').Source | null} */
   #source = null;
-  /** `endOfStream()` was called: what is appended next is another stream. */
+  /** `endOfStream()` was called, and nothing was appended after it. */
   #inputEnded = false;
 
   #paused = true;
@@ -88,13 +88,11 @@ export class Player extends EventTarget {
     this.#pushes('append');
     if (this.#error) this.#setSource(null);
     const at = this.#credit.use(bytes.length);
-    const anew = this.#inputEnded || this.#ended;
     this.#inputEnded = this.#ended = false;
     // The engine takes it later, the caller may reuse its buffer now.
     const copy = bytes.slice();
     const core = await this.#prepare();
     if (core !== this.#core) return;
-    if (anew) core.call('again');
     core.call('append', copy);
     await this.#credit.until(at);
   }

@@ -1,6 +1,7 @@
 //! The engine against a simulated output: one clock, blocks placed where they
 //! ask to be, and what is heard compared with the plain decode.
 
+mod append;
 mod live;
 
 use opus::{Application, Channels, Encoder};

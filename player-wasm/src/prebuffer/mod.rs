@@ -143,7 +143,8 @@ impl Prebuffer {
     /// A chunk became decodable. `now_ms` is when its bytes arrived; chunks come in media order.
     ///
     /// A chunk that starts later than the last one ended leaves a hole that is never waited for; one that
-    /// starts before what has arrived begins anew, as after [`Prebuffer::on_discontinuity`].
+    /// starts before what has arrived begins anew, as after [`Prebuffer::on_discontinuity`]. One that comes after
+    /// [`Prebuffer::on_end_of_stream`] is another stream's.
     pub fn on_arrival(&mut self, now_ms: f64, media_start_ms: f64, media_duration_ms: f64) {
         let finite = [now_ms, media_start_ms, media_duration_ms]
             .iter()
@@ -151,6 +152,7 @@ impl Prebuffer {
         if !finite || media_duration_ms <= 0.0 {
             return;
         }
+        self.ended = false;
         let start = self
             .gaps
             .arrival(media_start_ms, media_duration_ms)
