@@ -46,6 +46,9 @@ function level(peak) {
   say('level', peak > 0 ? `${db.toFixed(0)} dB` : '–');
 }
 
+/** What the relay says, as a sentence of a page. @param {string} said */
+const sentence = (said) => `${said.slice(0, 1).toUpperCase()}${said.slice(1)}${/[.!?]$/.test(said) ? '' : '.'}`;
+
 /** Errors of the browser's, in words for people. @param {unknown} cause */
 function words(cause) {
   const { name, message } = /** @type {Error} */ (cause);
@@ -81,7 +84,7 @@ function follow(made) {
     say('f-taken', `${seconds.toFixed(1)} s`);
     say('f-dropped', `${(dropped / 50).toFixed(1)} s`);
   });
-  made.addEventListener('retrying', (event) => show('busy', 'Connecting again…', /** @type {CustomEvent} */ (event).detail.why));
+  made.addEventListener('retrying', (event) => show('busy', 'Connecting again…', sentence(/** @type {CustomEvent} */ (event).detail.why)));
   made.addEventListener('done', () => stopped('idle', 'Off air', 'The programme is over.'));
   made.addEventListener('failed', (event) => stopped('error', 'Off air', /** @type {CustomEvent} */ (event).detail.why));
 }
