@@ -205,10 +205,11 @@ export class Link {
         this.seeking = 0;
         break;
       case 'config':
-        this.#host.work(() => engine.config(said.generation, said.container === 'mpeg', said.headers));
+        // Until the newest seek is answered, headers are of another place: they, too, are numbered for what follows them.
+        if (!this.seeking) this.#host.work(() => engine.config(said.generation, said.container === 'mpeg', said.headers));
         break;
       case 'metadata':
-        engine.metadata(number(said.at), new TextEncoder().encode(JSON.stringify(said.tags ?? {})));
+        if (!this.seeking) engine.metadata(number(said.at), new TextEncoder().encode(JSON.stringify(said.tags ?? {})));
         break;
       case 'gap':
         if (!this.seeking) engine.gap();
