@@ -86,7 +86,7 @@ function follow(made) {
   });
   made.addEventListener('retrying', (event) => show('busy', 'Connecting again…', sentence(/** @type {CustomEvent} */ (event).detail.why)));
   made.addEventListener('done', () => stopped('idle', 'Off air', 'The programme is over.'));
-  made.addEventListener('failed', (event) => stopped('error', 'Off air', /** @type {CustomEvent} */ (event).detail.why));
+  made.addEventListener('failed', (event) => stopped('error', 'Off air', sentence(/** @type {CustomEvent} */ (event).detail.why)));
 }
 
 /** @param {'idle' | 'error'} kind @param {string} state @param {string} detail */

@@ -194,14 +194,11 @@ async fn get(connection: &Connection, path: &str, request: &Parts) -> Response {
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default()
         .to_owned();
-    let visit = relay
-        .access
-        .as_ref()
-        .map(|_| visit(connection, request, upgrade.is_some()));
+    let access = relay.access.as_ref();
+    let farewell =
+        access.map(|access| access.farewell(visit(connection, request, upgrade.is_some())));
     let mut request = listener.request(framing, connection, head);
-    if let (Some(access), Some(visit)) = (&relay.access, visit) {
-        request.farewell = Some(access.farewell(visit));
-    }
+    request.farewell = farewell;
     request.seat = Some(seat);
     if mount.shared.log.is_past(&request.from) {
         let (shared, from, burst) = (mount.shared.clone(), request.from.clone(), request.burst);
